@@ -1,0 +1,1 @@
+"""The gateway daemon. `gate.py` is the file to read first; `daemon.py` builds everything."""

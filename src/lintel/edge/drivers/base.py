@@ -1,0 +1,94 @@
+"""The contract of a driver: it states facts and executes orders. It never decides, retries or reconnects.
+
+A *line* is one connection (a serial port, a broker); one driver runs one line with one or more devices on it.
+Entering and leaving `run` is the connection state: the supervisor does everything about coming back.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lintel.edge.clock import Clock
+from lintel.edge.model import Digester, Direction, DoorState, Fact, Order, Outcome, Reading
+from lintel.edge.profiles import Profile
+
+type_of_drivers = ("serial_qr", "mqtt_terminal")
+"""The closed list of drivers: modules of this package with a `build` function."""
+
+Receipt = asyncio.Future[None]
+"""Done when the reading is committed: acknowledge the device then, and only then.
+
+Fails with StoreError when it could not be stored: do not acknowledge, the device will send it again.
+"""
+
+
+class Inlet(Protocol):
+    """What a driver may say to the rest of the gateway."""
+
+    async def present(self, reading: Reading) -> Receipt:
+        """Hand over a presentation. Waits while the door's queue is full: waiting is the back-pressure."""
+        ...
+
+    def report(self, fact: Fact) -> None:
+        """State something about a device or the line (online, mismatch, flood, ...)."""
+        ...
+
+    def door(self, state: DoorState) -> None:
+        """State what a door position switch says."""
+        ...
+
+    def up(self) -> None:
+        """The line is open and subscribed or configured: call once per `run`, when readings can arrive."""
+        ...
+
+
+class Driver(Protocol):
+    """One line. `run` until it breaks, then raise `Lost` or `Refused`; cancelled, leave nothing behind."""
+
+    async def run(self, inlet: Inlet) -> None:
+        """Open the line and state facts until it breaks. Never returns normally."""
+        ...
+
+    async def execute(self, order: Order) -> Outcome:
+        """Carry out an order before its deadline, or say why not. Never repeats it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One configured device on a line: who it is, which door its reader stands at, which profile it speaks.
+
+    `address` is its name on the line: the MQTT device id or serial number; "" where the line has one device.
+    """
+
+    id: str
+    address: str
+    door: str
+    direction: Direction
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One configured line. `options` are the keys that the driver itself checks (path, host, port, TLS files, ...)."""
+
+    id: str
+    driver: str
+    options: Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every driver gets besides its line: time, digests, ids and its passwords. Secrets stay out of `repr`."""
+
+    clock: Clock
+    digest: Digester = field(repr=False)
+    new_id: Callable[[], str]
+    timezone: str = "UTC"
+    gateway: str = "lintel"
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+Build = Callable[[Line, Sequence[Device], Context], Driver]
+"""The signature of each driver module's `build`; raises ConfigError when an option or profile does not fit."""
