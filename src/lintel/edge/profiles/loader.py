@@ -1,0 +1,260 @@
+"""Profile files -> frozen `Profile` values: every mistake of a file at once, and nothing in it is ever executed."""
+
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from lintel.edge.errors import ConfigError, Mistake
+from lintel.edge.profiles import mqtt, serial
+from lintel.edge.profiles.fields import UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, safe_name
+from lintel.edge.profiles.mqtt import MqttSpec
+from lintel.edge.profiles.samples import Meaning, Sample, differences, same_message
+from lintel.edge.profiles.serial import SerialSpec
+
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 16
+MAX_DOTS: Final = 100
+"""Dots in one line: tomllib needs quadratic time for long dotted keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One device model as data. `spec` is what its driver reads; `source` and `firmware` say how we know."""
+
+    name: str
+    title: str
+    vendor: str
+    driver: Literal["serial_qr", "mqtt_terminal"]
+    source: str
+    firmware: str
+    spec: SerialSpec | MqttSpec
+    samples: tuple[Sample, ...]
+
+    def understand(self, topic: str, data: bytes, *, piece: int = 0) -> list[Meaning]:
+        """What the gateway makes of traffic from such a device; `piece` feeds so many bytes at a time (0: at once)."""
+        if isinstance(self.spec, SerialSpec):
+            return serial.understand(self.spec, data, piece=piece)
+        return mqtt.understand(self.spec, topic, data)
+
+    def compose(self, order: Meaning) -> tuple[str, bytes]:
+        """The topic ("" on a serial line) and bytes of an order; ValueError where the device has no such order."""
+        if isinstance(self.spec, SerialSpec):
+            return "", serial.compose(self.spec, order)
+        return mqtt.compose(self.spec, order)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    name: Name
+    title: Text
+    vendor: Text
+    source: Text
+    firmware: Text
+    sample: Annotated[tuple[Sample, ...], Field(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True)
+class _SerialFile(_File):
+    driver: Literal["serial_qr"]
+    serial: SerialSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _MqttFile(_File):
+    driver: Literal["mqtt_terminal"]
+    mqtt: MqttSpec
+
+
+_FILES: Final[Mapping[str, type[_SerialFile] | type[_MqttFile]]] = {
+    "serial_qr": _SerialFile,
+    "mqtt_terminal": _MqttFile,
+}
+
+
+@cache
+def _adapter(driver: str) -> TypeAdapter[_SerialFile | _MqttFile]:
+    return TypeAdapter(_FILES[driver])
+
+
+def load(path: Path) -> Profile:
+    """The profile in `path`. Raises ConfigError with every mistake of the file: key path and what was expected."""
+    return _load(path, str(path))
+
+
+def _load(path: Path | Traversable, file: str) -> Profile:
+    table = _parse(path, file)
+    mistakes = list(_unsafe(table))
+    driver = table.get("driver")
+    if driver not in _FILES:
+        mistakes.append(Mistake("driver", f"expected one of {', '.join(map(repr, _FILES))} [schema_violation]"))
+        raise ConfigError(file, mistakes)
+    known = {m.where for m in mistakes}
+    try:
+        read = _adapter(str(driver)).validate_json(json.dumps(table, default=_no_json))
+    except ValidationError as error:
+        found = [
+            Mistake(_path(e["loc"]), f"{_expected(e)} [schema_violation]") for e in error.errors(include_url=False)
+        ]
+        raise ConfigError(file, mistakes + [m for m in found if m.where not in known]) from None
+    stem = path.name.removesuffix(".toml")
+    if read.name != stem:
+        mistakes.append(Mistake("name", f"expected {stem!r}, the name of the file [schema_violation]"))
+    spec = read.serial if isinstance(read, _SerialFile) else read.mqtt
+    mistakes += [Mistake(where, f"expected {expected} [schema_violation]") for where, expected in spec.contradictions()]
+    if mistakes:
+        raise ConfigError(file, mistakes)
+    return Profile(read.name, read.title, read.vendor, read.driver, read.source, read.firmware, spec, read.sample)
+
+
+def check_samples(profile: Profile) -> list[Mistake]:
+    """Run the samples of a profile both ways; also demand at least one "in", and one "out" where it has commands."""
+    mistakes: list[Mistake] = []
+    for number, sample in enumerate(profile.samples):
+        where = f"sample[{number}]"
+        if sample.direction == "in":
+            mistakes += differences(where, sample.means or (), profile.understand(sample.topic, sample.data))
+            continue
+        try:
+            topic, data = profile.compose(sample.order or {})
+        except ValueError as error:
+            mistakes.append(Mistake(f"{where}.order", str(error)))
+            continue
+        if topic != sample.topic or not same_message(data, sample.data):
+            got = f"{topic} {data.decode()}" if topic else data.hex(" ")
+            mistakes.append(Mistake(where, f"the profile makes {got[:500]} of this order"))
+    directions = {s.direction for s in profile.samples}
+    if "in" not in directions:
+        mistakes.append(Mistake("sample", "expected at least one sample with direction 'in'"))
+    if profile.spec.has_commands and "out" not in directions:
+        mistakes.append(Mistake("sample", "expected a sample with direction 'out', since there are commands"))
+    return mistakes
+
+
+class _Builtin(Mapping[str, Profile]):
+    """The profiles that come with Lintel, each read when first asked for."""
+
+    def __init__(self) -> None:
+        self._files = {
+            f.name.removesuffix(".toml"): f
+            for f in sorted((files("lintel") / "firmware_profiles").iterdir(), key=lambda f: f.name)
+            if f.name.endswith(".toml")
+        }
+        self._read: dict[str, Profile] = {}
+
+    def __getitem__(self, name: str) -> Profile:
+        if name not in self._read:
+            self._read[name] = _load(self._files[name], f"{name}.toml")
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+@cache
+def builtin() -> Mapping[str, Profile]:
+    """The profiles that come with Lintel by name; a file is read only when its profile is asked for."""
+    return _Builtin()
+
+
+def find(name: str, dirs: Sequence[Path] = ()) -> Profile:
+    """The profile called `name`: from the site's folders in order, else built in. ConfigError if there is none."""
+    if safe_name(name):
+        for folder in dirs:
+            path = folder / f"{name}.toml"
+            if path.is_file():
+                return load(path)
+        if name in builtin():
+            return builtin()[name]
+    known = {*builtin(), *(p.stem for d in dirs for p in d.glob("*.toml"))}
+    raise ConfigError(name[:64], [Mistake("profile", f"expected the name of a profile: {', '.join(sorted(known))}")])
+
+
+def _parse(path: Path | Traversable, file: str) -> dict[str, Any]:
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(file, [Mistake("file", f"expected a readable file: {error.strerror}")]) from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(file, [Mistake("file", f"expected at most {MAX_BYTES // 1024} kB [too_large]")])
+    for number, line in enumerate(raw.splitlines(), 1):
+        if line.count(b".") > MAX_DOTS:
+            raise ConfigError(file, [Mistake(f"line {number}", f"expected at most {MAX_DOTS} dots [too_large]")])
+    try:
+        table = tomllib.loads(raw.decode())
+        deep = _depth(table) > MAX_DEPTH
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(file, [Mistake(f"line {line}", "expected UTF-8 text [bad_format]")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, [Mistake("file", f"expected TOML: {error} [bad_format]")]) from None
+    except RecursionError:
+        deep = True
+    if deep:
+        raise ConfigError(file, [Mistake("file", f"expected at most {MAX_DEPTH} levels of nesting [too_large]")])
+    return table
+
+
+def _depth(table: object) -> int:
+    deepest, todo = 0, [(table, 1)]
+    while todo:
+        value, depth = todo.pop()
+        deepest = max(deepest, depth)
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        todo += [(child, depth + 1) for child in children if isinstance(child, dict | list)]
+    return deepest
+
+
+def _unsafe(value: object, where: str = "") -> Iterator[Mistake]:
+    """Values no profile may hold: templates, expressions, NaN, dates. Depth is already bounded."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            at = f"{where}.{key}" if where else str(key)
+            if key.casefold() in UNSAFE_KEYS:
+                yield Mistake(at, f"expected data: a profile holds no {key} [unsafe_value]")
+            else:
+                yield from _unsafe(child, at)
+    elif isinstance(value, list):
+        for number, child in enumerate(value):
+            yield from _unsafe(child, f"{where}[{number}]")
+    elif isinstance(value, str) and any(mark in value for mark in UNSAFE_TEXT):
+        yield Mistake(where, "expected literal text, no template or expression [unsafe_value]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield Mistake(where, "expected a finite number [unsafe_value]")
+    elif not isinstance(value, str | int | float):
+        yield Mistake(where, "expected a string, number or truth value, no date [unsafe_value]")
+
+
+def _no_json(value: object) -> JsonValue:
+    return str(value)  # a date: reported by `_unsafe`, and as text it lets the other mistakes be found
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    path = ""
+    for step in loc:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return path or "file"
+
+
+def _expected(error: Any) -> str:  # noqa: ANN401  pydantic's error dict
+    kind, message = error["type"], error["msg"]
+    if kind == "missing":
+        return "expected this key: it is required"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return "expected no such key: it is unknown here"
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ").replace("tuple", "a list")
+    return f"expected {message[:1].lower() + message[1:]}"
