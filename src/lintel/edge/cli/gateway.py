@@ -1,0 +1,118 @@
+"""`lintel run`, `check`, `status` and `lockdown`: the gateway itself."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lintel.edge.cli.text import tr
+from lintel.edge.errors import ConfigError, LintelError
+
+app = typer.Typer()
+
+CONFIG = typer.Option("--config", "-c", help=tr("The gateway's TOML file.", "网关的 TOML 配置文件。"))
+STATE = typer.Option("--state", help=tr("State directory of the gateway.", "网关的状态目录。"))
+JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
+DEFAULT_STATE = Path("/var/lib/lintel")
+
+
+@app.command(help=tr("Run the gateway.", "运行网关。") + "\n\n  lintel run --config examples/gateway.toml")
+def run(
+    config: Annotated[Path, CONFIG],
+    log_level: Annotated[str, typer.Option(help=tr("debug, info, warning or error.", "日志级别。"))] = "info",
+) -> None:
+    """Run until SIGTERM or SIGINT."""
+    from lintel.edge import config as configuration  # noqa: PLC0415  --help must not load the daemon
+    from lintel.edge import daemon  # noqa: PLC0415
+
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=log_level.upper())
+    site = configuration.load(config)
+    daemon.run(site, ready=lambda: typer.echo(f"lintel: ready, {len(site.door)} doors, pid {os.getpid()}"))
+
+
+@app.command(
+    help=tr("Check a configuration and its profiles: every mistake at once.", "检查配置和设备档案,一次列出所有错误。")
+    + "\n\n  lintel check --config examples/gateway.toml"
+)
+def check(config: Annotated[Path, CONFIG], as_json: Annotated[bool, JSON] = False) -> None:
+    """Exit 1 when there is a mistake."""
+    from lintel.edge import config as configuration  # noqa: PLC0415
+    from lintel.edge.profiles.loader import check_samples  # noqa: PLC0415
+
+    mistakes = []
+    try:
+        site = configuration.load(config)
+        names = {d.profile: site.profile(d) for d in site.device}
+        mistakes = [f"{name}: {m}" for name, p in names.items() for m in check_samples(p)]
+    except ConfigError as error:
+        mistakes = [f"{error.file}: {m}" for m in error.mistakes]
+    if as_json:
+        typer.echo(json.dumps({"ok": not mistakes, "mistakes": mistakes}, ensure_ascii=False))
+    else:
+        for mistake in mistakes:
+            typer.echo(mistake, err=True)
+        if not mistakes:
+            typer.echo(tr(f"{config}: no mistakes", f"{config}:没有错误"))
+    raise typer.Exit(1 if mistakes else 0)
+
+
+@app.command(
+    help=tr("What the running gateway says about itself.", "查看正在运行的网关状态。")
+    + "\n\n  lintel status --state /var/lib/lintel"
+)
+def status(
+    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    as_json: Annotated[bool, JSON] = False,
+    metrics: Annotated[bool, typer.Option(help=tr("Print Prometheus metrics.", "输出 Prometheus 指标。"))] = False,
+) -> None:
+    """Exit 1 when no gateway runs, 2 when an alarm stands."""
+    from lintel.edge.control import call  # noqa: PLC0415
+
+    if metrics:
+        typer.echo(call(state, "metrics"), nl=False)
+        return
+    answer = call(state, "status")
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        _print_status(answer)
+    raise typer.Exit(2 if answer["alarms"] else 0)
+
+
+def _print_status(answer: dict) -> None:  # type: ignore[type-arg]  JSON from the daemon
+    known = answer["allowlist"]
+    age = tr("never imported", "从未导入") if known["age_s"] is None else f"{known['age_s']:.0f} s"
+    typer.echo(f"lintel {answer['version']}  pid {answer['pid']}  " + tr("clock", "时钟") + f" {answer['clock']}")
+    typer.echo(tr("allowlist", "白名单") + f": {known['credentials']}, {age}")
+    for line in answer["lines"]:
+        typer.echo(f"{tr('line', '线路')} {line['id']}: {line['state']} {line['why']}".rstrip())
+    for door in answer["doors"]:
+        locked = tr("  LOCKDOWN", "  封控") if door["lockdown"] else ""
+        typer.echo(f"{tr('door', '门')} {door['id']} ({door['name']}): {door['position'] or '-'}{locked}")
+    for word, detail in answer["alarms"].items():
+        typer.echo(f"{tr('ALARM', '告警')} {word}: {detail}")
+
+
+@app.command(
+    help=tr("Lock door groups down, or lift it.", "封控门组,或解除封控。")
+    + "\n\n  lintel lockdown on --group tower-a --state DIR"
+)
+def lockdown(
+    switch: Annotated[str, typer.Argument(help="on | off")],
+    group: Annotated[
+        list[str] | None, typer.Option(help=tr("Door group; all when absent.", "门组,缺省为全部。"))
+    ] = None,
+    state: Annotated[Path, STATE] = DEFAULT_STATE,
+) -> None:
+    """The running gateway remembers it across restarts."""
+    from lintel.edge.control import call  # noqa: PLC0415
+
+    if switch not in ("on", "off"):
+        raise LintelError(tr("say on or off", "请写 on 或 off"))
+    answer = call(state, "lockdown", {"groups": group or [], "on": switch == "on"})
+    if "unknown" in answer:
+        raise LintelError(f"no such door group: {', '.join(answer['unknown'])}; known: {', '.join(answer['known'])}")
+    typer.echo(tr("locked down: ", "已封控:") + (", ".join(answer["lockdown"]) or "-"))

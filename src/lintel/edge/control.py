@@ -1,0 +1,98 @@
+"""The local control socket: how the command line talks to the running daemon.
+
+One request a line, one answer a line, JSON: `{"method": ..., "params": {...}}` -> `{"result": ...}` or
+`{"error": {"word": ..., "message": ...}}`. The socket lies in the state directory with mode 0600: who may open the
+state may speak here.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lintel.edge.errors import ConfigError, LintelError, StoreError
+
+log = logging.getLogger(__name__)
+
+SOCKET = "control.sock"
+LIMIT = 64 * 1024 * 1024
+"""Longest request in bytes: a community's whole allowlist fits."""
+
+Handler = Callable[[dict[str, Any]], Awaitable[object]]
+
+
+@contextlib.asynccontextmanager
+async def serve(state: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
+    """Answer requests until the block is left."""
+    path = state / SOCKET
+    path.unlink(missing_ok=True)
+    open_connections: set[asyncio.StreamWriter] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_connections.add(writer)
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await _answer(handlers, line), ensure_ascii=False).encode() + b"\n")
+                await writer.drain()
+        except (ValueError, ConnectionError) as e:  # over-long request or a client that left
+            log.info("control: closed: %s", type(e).__name__)
+        finally:
+            open_connections.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_unix_server(talk, path, limit=LIMIT)
+    path.chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+        for writer in list(open_connections):
+            writer.close()
+        path.unlink(missing_ok=True)
+
+
+async def _answer(handlers: Mapping[str, Handler], line: bytes) -> dict[str, object]:
+    try:
+        request = json.loads(line)
+        handler = handlers[request["method"]]
+        params = dict(request.get("params") or {})
+    except (ValueError, KeyError, TypeError):
+        return _error("bad_request", "a request is {'method': one of the known methods, 'params': {...}}")
+    try:
+        return {"result": await handler(params)}
+    except StoreError as e:
+        return _error(e.word, str(e))
+    except ConfigError as e:
+        return _error("schema_violation", str(e))
+    except LintelError as e:
+        return _error("refused", str(e))
+    except Exception:  # a bug in one answer must not close the door's control socket
+        log.exception("control: %s failed", request["method"])
+        return _error("internal_error", "the daemon could not answer; its log says why")
+
+
+def _error(word: str, message: str) -> dict[str, object]:
+    return {"error": {"word": word, "message": message}}
+
+
+def call(state_dir: Path, method: str, params: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  JSON
+    """Ask the running daemon something. Raises LintelError when none runs, or with its own message."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(60)
+            s.connect(str(state_dir / SOCKET))
+            s.sendall(json.dumps({"method": method, "params": dict(params or {})}).encode() + b"\n")
+            with s.makefile("rb") as f:
+                answer = json.loads(f.readline() or b"{}")
+    except (FileNotFoundError, ConnectionRefusedError) as e:
+        raise LintelError(f"no gateway is running on {state_dir}; start it with: lintel run --config FILE") from e
+    except OSError as e:
+        raise LintelError(f"the gateway on {state_dir} does not answer: {e}") from e
+    if "result" in answer:
+        return answer["result"]
+    error = answer.get("error", {})
+    raise StoreError(error.get("word", "internal_error"), error.get("message", "the gateway closed the connection"))

@@ -1,0 +1,96 @@
+"""Counters, the Prometheus text, the status document, and sd_notify. Names of people and values never enter here."""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lintel.edge.model import Fact, Notice, Outcome
+
+_HELP = {
+    "decisions": ("lintel_decisions_total", "Presentations decided, by door and reason", ("door", "reason")),
+    "orders": ("lintel_orders_total", "Door orders, by door and outcome", ("door", "outcome")),
+    "notices": ("lintel_notices_total", "Alarms and device notices, by device and word", ("device", "notice")),
+    "duplicates": ("lintel_duplicates_total", "Records a device sent again, by device", ("device",)),
+}
+
+_STANDING = {
+    Notice.DISK_FULL,
+    Notice.STORAGE_READ_ONLY,
+    Notice.COMMIT_FAILED,
+    Notice.DB_DAMAGED,
+    Notice.CLOCK_UNKNOWN,
+    Notice.AUDIT_BROKEN,
+}
+"""Conditions of the box that last until something says they are over."""
+
+
+@dataclass(slots=True)
+class Health:
+    """What the gateway counts about itself since it started."""
+
+    counters: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    standing: dict[str, str] = field(default_factory=dict)
+
+    def count(self, what: str, *labels: str, n: int = 1) -> None:
+        """Count something; `what` is a key of the table above."""
+        self.counters[(what, *labels)] += n
+
+    def decided(self, door: str, reason: str) -> None:
+        """One decision."""
+        self.counters[("decisions", door, reason)] += 1
+
+    def ordered(self, door: str, outcome: Outcome) -> None:
+        """One order and what became of it."""
+        self.counters[("orders", door, outcome)] += 1
+
+    def notice(self, fact: Fact) -> None:
+        """One notice; conditions of the box stay visible until `cleared`."""
+        self.counters[("notices", fact.device, fact.notice)] += fact.count
+        if fact.notice in _STANDING:
+            self.standing[fact.notice] = fact.detail
+
+    def cleared(self, notices: Iterable[Notice]) -> None:
+        """Conditions that are over."""
+        for notice in notices:
+            self.standing.pop(notice, None)
+
+    def total(self, what: str) -> int:
+        """Sum of a counter over all its labels."""
+        return sum(n for (name, *_), n in self.counters.items() if name == what)
+
+    def prometheus(self, gauges: Mapping[str, float]) -> str:
+        """The text exposition format 0.0.4 of all counters and the given gauges."""
+        lines: list[str] = []
+        for what, (name, text, labels) in _HELP.items():
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
+            for (kind, *values), n in sorted(self.counters.items()):
+                if kind == what:
+                    pairs = ",".join(f'{k}="{_escape(v)}"' for k, v in zip(labels, values, strict=True))
+                    lines.append(f"{name}{{{pairs}}} {n}")
+        for name, value in sorted(gauges.items()):
+            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
+        return "\n".join(lines) + "\n"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def sd_notify(text: str) -> bool:
+    """Tell the service manager something (`READY=1`, `WATCHDOG=1`, `STATUS=...`); False when there is none.
+
+    Source: sd_notify(3). The packages for it are dead or heavy.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return False
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s:
+            s.sendto(text.encode(), address)
+    except OSError:
+        return False
+    return True

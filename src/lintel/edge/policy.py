@@ -1,0 +1,161 @@
+"""Who may pass. `decide` is pure and total: the same facts give the same answer, and empty facts deny.
+
+The rules are a ladder; the first rung that applies gives the one reason word. The order is fixed:
+
+    bad_format, device_untrusted, rate_limited, stale_reading, bad_signature, untrusted_key, replayed, storage_fault,
+    unknown_credential, blocked, revoked, suspended, wrong_scope, no_grant, lockdown, method_disabled,
+    clock_untrusted, not_yet_valid, expired, outside_schedule, allowlist_too_old, liveness_failed, low_score,
+    already_used, storage_read_only, granted
+
+What changes state (a use) comes last, so that a refused person never burns a use. Payment is no input here, and
+never will be: there is no field for it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+from lintel.edge.model import ClockState, Credential, Door, Instant, Method, PersonKind, Reading, Reason, Status
+from lintel.edge.schedules import Schedule, allows
+
+HOLDOVER_TOLERANCE = 120.0
+"""Seconds by which an unsynchronised clock may widen the start of a validity, never its end."""
+
+UTC = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the gateway knows about one presentation at one door, gathered by the gate before it asks.
+
+    `verdict` is what checking a signed pass gave when it was not good. `schedule` is the credential's weekly
+    schedule, None when it names one that is not here. `list_age` is seconds since the allowlist was last confirmed,
+    None when it never was. `schedule_without_clock` is the site's choice for an untrusted clock.
+    """
+
+    credential: Credential | None = None
+    verdict: Reason | None = None
+    blocked: bool = False
+    schedule: Schedule | None = None
+    zone: ZoneInfo = UTC
+    holidays: Collection[date] = ()
+    list_age: float | None = None
+    lockdown: bool = False
+    rate_limited: bool = False
+    storage_fault: bool = False
+    storage_read_only: bool = False
+    schedule_without_clock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer. `opens` says whether an order goes to the door; `counted` that a use must be committed first."""
+
+    reason: Reason
+    opens: bool = False
+    counted: bool = False
+
+
+def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision:
+    """One reason for one presentation; see the module text for the order of evaluation."""
+    reason = (
+        _presentation(reading, facts, door)
+        or _standing(facts, door)
+        or _time(facts, door, now)
+        or _likeness(reading, door)
+        or _uses(facts)
+    )
+    if reason is not None:
+        return Decision(reason)
+    return Decision(Reason.GRANTED, opens=True, counted=_counted(facts))
+
+
+def _presentation(reading: Reading, facts: Facts, door: Door) -> Reason | None:
+    """Is this a well-formed, fresh and genuine presentation?"""
+    early = (Reason.BAD_FORMAT, Reason.DEVICE_UNTRUSTED)
+    if reading.fault in early:
+        return reading.fault
+    if facts.rate_limited:
+        return Reason.RATE_LIMITED
+    if reading.fault is Reason.STALE_READING or not reading.age <= door.max_age:
+        return Reason.STALE_READING
+    return facts.verdict or reading.fault
+
+
+def _standing(facts: Facts, door: Door) -> Reason | None:
+    """Is this person known, in good standing, and meant for this door?"""
+    credential = facts.credential
+    if facts.storage_fault:
+        return Reason.STORAGE_FAULT
+    if credential is None:
+        return Reason.UNKNOWN_CREDENTIAL
+    if facts.blocked:
+        return Reason.BLOCKED
+    if credential.status is Status.REVOKED:
+        return Reason.REVOKED
+    if credential.status is not Status.ACTIVE:
+        return Reason.SUSPENDED
+    if credential.groups.isdisjoint(door.groups):
+        return Reason.WRONG_SCOPE if credential.method is Method.PASS else Reason.NO_GRANT
+    if facts.lockdown:
+        return Reason.LOCKDOWN
+    if credential.method not in door.methods:
+        return Reason.METHOD_DISABLED
+    return None
+
+
+def _time(facts: Facts, door: Door, now: Instant) -> Reason | None:
+    """Is it the right time? Intervals are [from, to); `now.wall` never runs below the floor, so expired stays so."""
+    credential = facts.credential
+    if credential is None:
+        return Reason.UNKNOWN_CREDENTIAL
+    starts, ends = credential.valid_from, credential.valid_to
+    if now.state is ClockState.UNKNOWN:
+        timed = starts is not None or ends is not None
+        visiting = timed and credential.kind is PersonKind.VISITOR
+        early = starts is not None and now.wall < starts
+        if visiting or early or (credential.schedule and not facts.schedule_without_clock):
+            return Reason.CLOCK_UNTRUSTED
+    tolerance = HOLDOVER_TOLERANCE if now.state is ClockState.HOLDOVER else 0.0
+    if starts is not None and now.wall + tolerance < starts:
+        return Reason.NOT_YET_VALID
+    if ends is not None and now.wall >= ends:
+        return Reason.EXPIRED
+    if credential.schedule and now.state is not ClockState.UNKNOWN:
+        schedule = facts.schedule
+        if schedule is None or not allows(schedule, now.wall, facts.zone, facts.holidays):
+            return Reason.OUTSIDE_SCHEDULE
+    if door.max_list_age is not None and (facts.list_age is None or facts.list_age > door.max_list_age):
+        return Reason.ALLOWLIST_TOO_OLD
+    return None
+
+
+def _likeness(reading: Reading, door: Door) -> Reason | None:
+    """Does a face proposal meet the gateway's own limits? A terminal's word is a fact, not a decision.
+
+    A score that the terminal does not give counts as 0. Comparisons are written so that NaN refuses.
+    """
+    if reading.method is not Method.FACE:
+        return None
+    if door.min_liveness is not None and not (reading.liveness or 0.0) >= door.min_liveness:
+        return Reason.LIVENESS_FAILED
+    if not (reading.score or 0.0) >= door.min_score:
+        return Reason.LOW_SCORE
+    return None
+
+
+def _counted(facts: Facts) -> bool:
+    return facts.credential is not None and facts.credential.use_limit is not None
+
+
+def _uses(facts: Facts) -> Reason | None:
+    """Is a use left, and can it be recorded?"""
+    credential = facts.credential
+    if credential is None or credential.use_limit is None:
+        return None
+    if credential.uses >= credential.use_limit:
+        return Reason.ALREADY_USED
+    if facts.storage_read_only:
+        return Reason.STORAGE_READ_ONLY
+    return None

@@ -1,0 +1,69 @@
+"""TOML files that people write: read within bounds, and every mistake told with its key and what was expected."""
+
+import tomllib
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from lintel.edge.errors import ConfigError, Mistake
+
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 16
+
+
+def read_table(path: Path | Traversable, file: str) -> dict[str, Any]:
+    """The TOML document in `path`; `file` is what the user calls it. Raises ConfigError."""
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(file, [Mistake("file", f"expected a readable file: {error.strerror}")]) from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(file, [Mistake("file", f"expected at most {MAX_BYTES // 1024} kB [too_large]")])
+    try:
+        table = tomllib.loads(raw.decode())
+        deep = _depth(table) > MAX_DEPTH
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(file, [Mistake(f"line {line}", "expected UTF-8 text [bad_format]")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, [Mistake("file", f"expected TOML: {error} [bad_format]")]) from None
+    except RecursionError:
+        deep = True
+    if deep:
+        raise ConfigError(file, [Mistake("file", f"expected at most {MAX_DEPTH} levels of nesting [too_large]")])
+    return table
+
+
+def _depth(table: object) -> int:
+    deepest, todo = 0, [(table, 1)]
+    while todo:
+        value, depth = todo.pop()
+        deepest = max(deepest, depth)
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        todo += [(child, depth + 1) for child in children if isinstance(child, dict | list)]
+    return deepest
+
+
+def mistakes_of(error: ValidationError) -> list[Mistake]:
+    """pydantic's findings as mistakes, in the order of the file."""
+    return [Mistake(_path(e["loc"]), f"{_expected(e)} [schema_violation]") for e in error.errors(include_url=False)]
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    path = ""
+    for step in loc:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return path or "file"
+
+
+def _expected(error: Any) -> str:  # noqa: ANN401  pydantic's error dict
+    kind, message = error["type"], error["msg"]
+    if kind == "missing":
+        return "expected this key: it is required"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return "expected no such key: it is unknown here"
+    message = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"expected {message[:1].lower() + message[1:]}"
