@@ -24,6 +24,9 @@ HOLDOVER_TOLERANCE = 120.0
 
 UTC = ZoneInfo("UTC")
 
+_OF_STANDING = (None, Reason.WRONG_SCOPE, Reason.METHOD_DISABLED)
+"""Verdicts on a genuine pass that is not meant for here: they come after the state of the store."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -73,14 +76,13 @@ def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision
 
 def _presentation(reading: Reading, facts: Facts, door: Door) -> Reason | None:
     """Is this a well-formed, fresh and genuine presentation?"""
-    early = (Reason.BAD_FORMAT, Reason.DEVICE_UNTRUSTED)
-    if reading.fault in early:
+    if reading.fault is not None and reading.fault is not Reason.STALE_READING:
         return reading.fault
     if facts.rate_limited:
         return Reason.RATE_LIMITED
     if reading.fault is Reason.STALE_READING or not reading.age <= door.max_age:
         return Reason.STALE_READING
-    return facts.verdict or reading.fault
+    return facts.verdict if facts.verdict not in _OF_STANDING else None
 
 
 def _standing(facts: Facts, door: Door) -> Reason | None:
@@ -89,7 +91,7 @@ def _standing(facts: Facts, door: Door) -> Reason | None:
     if facts.storage_fault:
         return Reason.STORAGE_FAULT
     if credential is None:
-        return Reason.UNKNOWN_CREDENTIAL
+        return facts.verdict or Reason.UNKNOWN_CREDENTIAL
     if facts.blocked:
         return Reason.BLOCKED
     if credential.status is Status.REVOKED:

@@ -91,8 +91,8 @@ class Witness:
         if known is None or known.secret is None:
             return Found(Facts())
         step = check_step(presented, known.secret, now.wall)
-        if isinstance(step, Reason):
-            return Found(Facts(verdict=step))
+        if step is None:
+            return Found(Facts(verdict=Reason.REPLAYED))
         credential = Credential(
             id=f"vp_{known.pass_id}",
             person=known.person,
