@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from lintel.edge.errors import ConfigError, Mistake
-from lintel.edge.profiles import mqtt, serial
+from lintel.edge.profiles import mqtt, stream
 from lintel.edge.profiles.fields import UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, safe_name
 from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.profiles.samples import Meaning, Sample, differences, same_message
@@ -42,13 +42,13 @@ class Profile:
     def understand(self, topic: str, data: bytes, *, piece: int = 0) -> list[Meaning]:
         """What the gateway makes of traffic from such a device; `piece` feeds so many bytes at a time (0: at once)."""
         if isinstance(self.spec, SerialSpec):
-            return serial.understand(self.spec, data, piece=piece)
+            return stream.understand(self.spec, data, piece=piece)
         return mqtt.understand(self.spec, topic, data)
 
     def compose(self, order: Meaning) -> tuple[str, bytes]:
         """The topic ("" on a serial line) and bytes of an order; ValueError where the device has no such order."""
         if isinstance(self.spec, SerialSpec):
-            return "", serial.compose(self.spec, order)
+            return "", stream.compose(self.spec, order)
         return mqtt.compose(self.spec, order)
 
 
@@ -191,9 +191,9 @@ def _parse(path: Path | Traversable, file: str) -> dict[str, Any]:
         raise ConfigError(file, [Mistake("file", f"expected a readable file: {error.strerror}")]) from None
     if len(raw) > MAX_BYTES:
         raise ConfigError(file, [Mistake("file", f"expected at most {MAX_BYTES // 1024} kB [too_large]")])
-    for number, line in enumerate(raw.splitlines(), 1):
-        if line.count(b".") > MAX_DOTS:
-            raise ConfigError(file, [Mistake(f"line {number}", f"expected at most {MAX_DOTS} dots [too_large]")])
+    for row, text in enumerate(raw.splitlines(), 1):
+        if text.count(b".") > MAX_DOTS:
+            raise ConfigError(file, [Mistake(f"line {row}", f"expected at most {MAX_DOTS} dots [too_large]")])
     try:
         table = tomllib.loads(raw.decode())
         deep = _depth(table) > MAX_DEPTH

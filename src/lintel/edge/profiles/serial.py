@@ -1,35 +1,244 @@
-"""What a serial QR reader's profile says."""
+"""What a serial QR reader's profile says, and what one of its frames means. Pure: bytes in, frozen values out.
+
+Framing, alphabet and commands follow the readers' public manuals; each profile names its own.
+"""
 
 from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from lintel.edge.profiles.samples import Meaning
+from lintel.edge.frames import Checksum
+from lintel.edge.model import MAX_CREDENTIAL
+from lintel.edge.profiles.fields import Hex, Name
+
+BAUDS: Final = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
+
+_STRICT: Final = ConfigDict(strict=True, extra="forbid")
+_PRINTABLE: Final = bytes(range(0x20, 0x7F))
+_FLOW_CONTROL: Final = b"\x11\x13"  # DC1 and DC3: in no token alphabet
+
+Literals = Annotated[tuple[Annotated[Hex, Field(min_length=1)], ...], Field(max_length=8)]
+NonEmptyHex = Annotated[Hex, Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Delimited:
+    """Frames end at any one of the bytes `ends`; empty frames are ignored, so CR LF is one end."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["delimited"]
+    ends: Annotated[Hex, Field(min_length=1, max_length=8)] = b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class IdleGap:
+    """Frames end when the line is silent for `gap_ms`; without it max(20 ms, 4 characters)."""
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["idle_gap"]
+    gap_ms: Annotated[int, Field(ge=5, le=2000)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Frames carry their length: `size` bytes, big-endian, at offset `at`; `extra` more bytes are not counted.
+
+    The checksum covers all bytes before it and is counted in neither. `gap_ms` of silence gives up a cut frame.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: Literal["length"]
+    start: Hex = b""
+    at: Annotated[int, Field(ge=0, le=16)] = 0
+    size: Annotated[int, Field(ge=1, le=2)] = 1
+    extra: Annotated[int, Field(ge=0, le=64)] = 0
+    min_length: Annotated[int, Field(ge=1, le=64)] = 1
+    checksum: Checksum = "none"
+    gap_ms: Annotated[int, Field(ge=5, le=2000)] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """What stands around the text in a frame: literals, an AIM identifier (`]Q1`), letters of a code id."""
+
+    __pydantic_config__ = _STRICT
+
+    prefix: Hex = b""
+    suffix: Hex = b""
+    aim_id: bool = False
+    code_id: Annotated[int, Field(ge=0, le=4)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Where the text stands in a binary frame. `opcode` is a literal at `opcode_at`; text from `text_at` on.
+
+    Frames with opcode `accepted` or `refused` answer the host's commands; other opcodes are ignored.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    opcode: NonEmptyHex
+    opcode_at: Annotated[int, Field(ge=0, le=64)]
+    text_at: Annotated[int, Field(ge=0, le=64)]
+    accepted: Hex = b""
+    refused: Hex = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Bytes the gateway may send: its name, the literal answers that accept or refuse it, the pause after it."""
+
+    __pydantic_config__ = _STRICT
+
+    name: Name
+    send: NonEmptyHex
+    accepted: Hex = b""
+    refused: Literals = ()
+    pause_ms: Annotated[int, Field(ge=0, le=5000)] = 50
 
 
 @dataclass(frozen=True, slots=True)
 class SerialSpec:
-    """The `[serial]` table."""
+    """The `[serial]` table: line settings, framing, and the few commands the gateway may send.
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    `init` names the commands sent after opening, `rearm` the one sent after each frame (and every `rearm_every_s`,
+    0 for never), `on_close` the one sent before closing. `ack` answers an understood frame, `nak` a damaged one
+    (empty: say nothing). `dtr` raises DTR. A command called "beep" is what the order to beep sends.
+    """
 
-    baud: int = 9600
+    __pydantic_config__ = _STRICT
+
+    framing: Annotated[Delimited | IdleGap | Length, Field(discriminator="kind")]
+    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = 9600
+    parity: Literal["none", "even", "odd"] = "none"
+    stop_bits: Literal[1, 2] = 1
+    dtr: bool = True
+    max_length: Annotated[int, Field(ge=16, le=4096)] = 512
+    strip: Strip = Strip()
+    extract: Extract | None = None
+    no_read: Annotated[tuple[str, ...], Field(max_length=16)] = ("%%NoRead", "NR", "NG", "ERROR")
+    duplicate_ms: Annotated[int, Field(ge=0, le=60_000)] = 1500
+    discard_after_open_ms: Annotated[int, Field(ge=0, le=2000)] = 50
+    drop_flow_control: bool = True
+    ack: Hex = b""
+    nak: Hex = b""
+    command: Annotated[tuple[Command, ...], Field(max_length=32)] = ()
+    init: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
+    rearm: str = ""
+    rearm_every_s: Annotated[int, Field(ge=0, le=3600)] = 0
+    on_close: str = ""
 
     @property
     def has_commands(self) -> bool:
-        """Whether the reader takes commands: then its profile needs an "out" sample."""
-        return False
+        """Whether the gateway ever sends anything: then the profile needs an "out" sample."""
+        return bool(self.command or self.ack or self.nak)
+
+    def find(self, name: str) -> Command | None:
+        """The command called `name`; None where the reader has none."""
+        return next((c for c in self.command if c.name == name), None)
 
     def contradictions(self) -> list[tuple[str, str]]:
         """Key path and expectation of each pair of keys that does not fit together."""
-        return []
+        found = []
+        names = [c.name for c in self.command]
+        known = f"the name of one of its commands ({', '.join(names) or 'there are none'})"
+        for number, name in enumerate(names):
+            if name in names[:number] or name in ("ack", "nak"):
+                found.append((f"serial.command[{number}].name", "a name not used before, and not 'ack' or 'nak'"))
+        uses = [(f"serial.init[{n}]", name) for n, name in enumerate(self.init)]
+        uses += [(f"serial.{key}", name) for key, name in (("rearm", self.rearm), ("on_close", self.on_close)) if name]
+        found += [(where, known) for where, name in uses if name not in names]
+        if self.rearm_every_s and not self.rearm:
+            found.append(("serial.rearm", "the name of a command, since rearm_every_s is set"))
+        if isinstance(self.framing, Length) and self.extract is None:
+            found.append(("serial.extract", "this table: a binary frame needs it to find the text"))
+        if self.extract is not None and not isinstance(self.framing, Length):
+            found.append(("serial.extract", "no such table unless framing.kind is 'length'"))
+        return found
 
 
-def understand(spec: SerialSpec, data: bytes, *, piece: int = 0) -> list[Meaning]:
-    """What the gateway makes of a stretch of the stream, in order."""
-    return [{"code": data.decode("ascii"), "baud": spec.baud, "piece": piece}]
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The text of a scanned code: 1 to 128 printable ASCII bytes. `repeat`: seen within the duplicate window."""
+
+    text: bytes
+    repeat: bool = False
 
 
-def compose(spec: SerialSpec, order: Meaning) -> bytes:
-    """The bytes of a command; raises ValueError where the reader has no such command."""
-    raise ValueError(f"{type(spec).__name__} has no command {order.get('command')!r}")
+@dataclass(frozen=True, slots=True)
+class NoRead:
+    """The reader said something that is no code: no-read text, an event, an empty frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reader answered a command."""
+
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A frame that can not be a code. `detail` says why, with at most 64 of its bytes as hex.
+
+    `damaged`: it may have suffered on the way, so that sending it again can help.
+    """
+
+    detail: str
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes on the line that form no frame (noise, a wrong checksum): nothing was presented."""
+
+
+Heard = Code | NoRead | Answer | Bad | Damage
+
+
+def decode(spec: SerialSpec, frame: bytes) -> Heard:
+    """What one frame means. Spaces are never stripped: a base45 token may begin or end with one."""
+    text = frame
+    if spec.extract is not None:
+        body = _extract(spec.extract, frame)
+        if not isinstance(body, bytes):
+            return body
+        text = body
+    elif spec.drop_flow_control:
+        text = text.translate(None, _FLOW_CONTROL)
+    text = _strip(spec.strip, text)
+    if not text or any(text == word.encode() for word in spec.no_read):
+        return NoRead()
+    if len(text) > MAX_CREDENTIAL:
+        return bad(f"{len(text)} bytes, at most {MAX_CREDENTIAL} allowed", text)
+    if text.translate(None, _PRINTABLE):
+        return bad("not printable ASCII", text, damaged=spec.extract is None)
+    return Code(text)
+
+
+def bad(why: str, data: bytes, *, damaged: bool = False) -> Bad:
+    """A refused frame: the reason and its first 64 bytes, escaped as hex."""
+    return Bad(f"{why}: {data[:64].hex()}", damaged)
+
+
+def _extract(extract: Extract, frame: bytes) -> bytes | Heard:
+    at = extract.opcode_at
+    if frame.startswith(extract.opcode, at):
+        return frame[extract.text_at :]
+    if extract.accepted and frame.startswith(extract.accepted, at):
+        return Answer(accepted=True)
+    if extract.refused and frame.startswith(extract.refused, at):
+        return Answer(accepted=False)
+    return NoRead()
+
+
+def _strip(strip: Strip, text: bytes) -> bytes:
+    text = text.removeprefix(strip.prefix).removesuffix(strip.suffix)
+    if strip.aim_id and len(text) >= 3 and text[:1] == b"]":
+        text = text[3:]
+    return text[strip.code_id :]
