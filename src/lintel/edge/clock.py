@@ -171,7 +171,7 @@ class Clock:
         return Mark(self._floor, now.mono, self.boot_id, self._last_sync if known else None, self._anchored)
 
     def take_notices(self) -> list[tuple[Notice, str]]:
-        """What happened to the clock since the last call: clock_stepped, clock_drift, clock_unknown; once per change."""
+        """What happened since the last call: clock_stepped, clock_drift, clock_unknown; each once per change."""
         taken = list(self._notices)
         self._notices.clear()
         return taken
@@ -255,6 +255,8 @@ class Clock:
             self._reference = (since, offset)
         pulled = system - steady - offset
         drifting = abs(pulled) > STEP + DRIFT * (steady - since)
+        if drifting:
+            self._line = max(self._line, offset)  # pulled back: what was not pulled is later
         if drifting and not self._drifting:
             self._say(Notice.CLOCK_DRIFT, f"system clock was pulled by {pulled:+.0f} s")
         self._drifting = drifting
