@@ -23,11 +23,12 @@ LIMIT = 64 * 1024 * 1024
 """Longest request in bytes: a community's whole allowlist fits."""
 
 Handler = Callable[[dict[str, Any]], Awaitable[object]]
+Feed = Callable[[], AsyncIterator[object]]
 
 
 @contextlib.asynccontextmanager
-async def serve(state: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
-    """Answer requests until the block is left."""
+async def serve(state: Path, handlers: Mapping[str, Handler], feeds: Mapping[str, Feed]) -> AsyncIterator[None]:
+    """Answer requests until the block is left. A request named in `feeds` is answered line after line, without end."""
     path = state / SOCKET
     path.unlink(missing_ok=True)
     open_connections: set[asyncio.StreamWriter] = set()
@@ -36,8 +37,9 @@ async def serve(state: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[N
         open_connections.add(writer)
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(await _answer(handlers, line), ensure_ascii=False).encode() + b"\n")
-                await writer.drain()
+                async for answer in _answers(handlers, feeds, line):
+                    writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+                    await writer.drain()
         except (ValueError, ConnectionError) as e:  # over-long request or a client that left
             log.info("control: closed: %s", type(e).__name__)
         finally:
@@ -55,13 +57,25 @@ async def serve(state: Path, handlers: Mapping[str, Handler]) -> AsyncIterator[N
         path.unlink(missing_ok=True)
 
 
-async def _answer(handlers: Mapping[str, Handler], line: bytes) -> dict[str, object]:
+async def _answers(
+    handlers: Mapping[str, Handler], feeds: Mapping[str, Feed], line: bytes
+) -> AsyncIterator[dict[str, object]]:
     try:
         request = json.loads(line)
-        handler = handlers[request["method"]]
+        method = request["method"]
         params = dict(request.get("params") or {})
+        if method in feeds:
+            async for item in feeds[method]():
+                yield {"result": item}
+            return
+        handler = handlers[method]
     except (ValueError, KeyError, TypeError):
-        return _error("bad_request", "a request is {'method': one of the known methods, 'params': {...}}")
+        yield _error("bad_request", "a request is {'method': one of the known methods, 'params': {...}}")
+        return
+    yield await _answer(method, handler, params)
+
+
+async def _answer(method: str, handler: Handler, params: dict[str, Any]) -> dict[str, object]:
     try:
         return {"result": await handler(params)}
     except StoreError as e:
@@ -71,7 +85,7 @@ async def _answer(handlers: Mapping[str, Handler], line: bytes) -> dict[str, obj
     except LintelError as e:
         return _error("refused", str(e))
     except Exception:  # a bug in one answer must not close the door's control socket
-        log.exception("control: %s failed", request["method"])
+        log.exception("control: %s failed", method)
         return _error("internal_error", "the daemon could not answer; its log says why")
 
 

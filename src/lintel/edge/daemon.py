@@ -6,25 +6,27 @@ Shutdown: the lines close first (no new presentation), the doors finish what is 
 import asyncio
 import contextlib
 import importlib
+import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 from lintel import __version__
 from lintel.edge import control
-from lintel.edge.clock import Clock, always_synced, clock_chip, kernel_synced, load_mark, save_mark
+from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, MqttLine, SerialLine, password
 from lintel.edge.drivers.base import Build, Context, Device, Driver, Line, Receipt
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.ids import new_id
-from lintel.edge.model import Digester, DoorState, Fact, Method, Notice, Order, Outcome, Reading
+from lintel.edge.model import Digester, DoorState, Event, Fact, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
-from lintel.edge.store import Store, derive, state_key, state_lock
+from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
 from lintel.edge.supervisor import Keeper
 from lintel.edge.witness import Witness
 
@@ -93,7 +95,7 @@ class Daemon:
         trusted = always_synced if self.config.clock.trust == "system" else kernel_synced
         self.clock = Clock(
             floor=self.store.journal.newest_ts() / 1000,
-            mark=load_mark(state / CLOCK_FILE),
+            mark=_load_mark(state),
             synced=trusted,
             chip=clock_chip(),
         )
@@ -162,7 +164,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        async with control.serve(self.config.state_dir, self._handlers()), asyncio.TaskGroup() as rooms:
+        async with (
+            control.serve(self.config.state_dir, self._handlers(), {"watch": self._watch}),
+            asyncio.TaskGroup() as rooms,
+        ):
             doors = [rooms.create_task(self.gate.serve(door), name=f"door {door}") for door in self.gate.doors]
             tick = rooms.create_task(self._tick(), name="tick")
             lines = [
@@ -176,7 +181,7 @@ class Daemon:
             await _cancel(lines)
             await self.gate.drain(2.0)
             await _cancel([*doors, tick])
-        save_mark(self.config.state_dir / CLOCK_FILE, self.clock.mark())
+        _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 
@@ -193,8 +198,7 @@ class Daemon:
                 self.gate.report(Fact(notice, detail=detail))
             if now.mono - last_mark >= 60.0:
                 last_mark = now.mono
-                with contextlib.suppress(OSError):  # a full disk: the floor in the journal's ring still holds
-                    save_mark(self.config.state_dir / CLOCK_FILE, self.clock.mark())
+                _save_mark(self.config.state_dir, self.clock.mark())
             await asyncio.sleep(TICK)
 
     def _handlers(self) -> dict[str, control.Handler]:
@@ -204,6 +208,17 @@ class Daemon:
             "allowlist.import": self._import,
             "lockdown": self._lockdown,
         }
+
+    async def _watch(self) -> AsyncIterator[object]:
+        """Every line of the journal as it is made, in plain form."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(1000)
+        self.gate.watchers.add(queue)
+        try:
+            yield {"watching": True}
+            while True:
+                yield asdict(await queue.get())
+        finally:
+            self.gate.watchers.discard(queue)
 
     async def _status(self, _: dict[str, Any]) -> object:
         site = self.store.allowlist.site()
@@ -251,6 +266,19 @@ class Daemon:
             return {"unknown": sorted(unknown), "known": sorted(known)}
         await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
         return {"lockdown": sorted(self.store.allowlist.site().lockdown)}
+
+
+def _load_mark(state: Path) -> Mark | None:
+    """The clock's mark of the last run; an unreadable one is no mark, the journal's newest time still bounds."""
+    try:
+        return Mark(**json.loads((state / CLOCK_FILE).read_text("ascii")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _save_mark(state: Path, mark: Mark) -> None:
+    with contextlib.suppress(OSError):  # a full or read-only disk must not stop the doors
+        atomic_write(state / CLOCK_FILE, json.dumps(asdict(mark)).encode("ascii"))
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[Any]"]) -> None:

@@ -60,6 +60,7 @@ class Gate:
     execute: Execute
     health: Health
     order_s: float = 3.0
+    watchers: set[asyncio.Queue[Event]] = field(default_factory=set, init=False)
     positions: dict[str, str] = field(default_factory=dict, init=False)
     _queues: dict[str, asyncio.Queue[tuple[Reading, Receipt]]] = field(init=False)
     _pending: dict[tuple[str, str], Receipt] = field(default_factory=dict, init=False)
@@ -120,8 +121,7 @@ class Gate:
             new_id(), stream, "notice", int(now.wall * 1000), now.mono, now.state,
             device=fact.device, reason=fact.notice, detail=fact.detail[:256], count=fact.count,
         )  # fmt: skip
-        stored = self.store.journal.append(event, now=stream is Stream.ALARM)
-        stored.add_done_callback(_observe)
+        self._write(event, now=stream is Stream.ALARM).add_done_callback(_observe)
 
     def position(self, state: DoorState) -> None:
         """A door position switch moved: kept for status, journaled when it is a change."""
@@ -134,7 +134,7 @@ class Gate:
                     new_id(), Stream.ACCESS, "door.position", int(now.wall * 1000), now.mono, now.state,
                     door=door.id, device=state.device, result=word,
                 )  # fmt: skip
-                self.store.journal.append(event).add_done_callback(_observe)
+                self._write(event).add_done_callback(_observe)
 
     def waiting(self, door: str) -> int:
         """Presentations queued at a door."""
@@ -175,6 +175,7 @@ class Gate:
             self._journal(reading, Decision(Reason.STORAGE_READ_ONLY), now, receipt, found)
             return False
         self.health.decided(reading.door, granted.reason if won else refused.reason)
+        self._show(granted if won else refused)
         _settle(receipt)
         return won
 
@@ -192,14 +193,24 @@ class Gate:
             order.id, Stream.ACCESS, "door.order", int(then.wall * 1000), then.mono, then.state,
             door=door.id, device=door.lock, result=outcome, detail=reading.id,
         )  # fmt: skip
-        self.store.journal.append(event).add_done_callback(_observe)
+        self._write(event).add_done_callback(_observe)
 
     def _journal(
         self, reading: Reading, decision: Decision, now: Instant, receipt: Receipt, found: Found | None = None
     ) -> None:
         self.health.decided(reading.door, decision.reason)
-        stored = self.store.journal.append(self._event(reading, decision, now, found))
+        stored = self._write(self._event(reading, decision, now, found))
         stored.add_done_callback(lambda done: _pass_on(done, receipt))
+
+    def _write(self, event: Event, *, now: bool = False) -> "asyncio.Future[int]":
+        self._show(event)
+        return self.store.journal.append(event, now=now)
+
+    def _show(self, event: Event) -> None:
+        """Tell whoever watches; one that does not keep up misses lines, the journal has them all."""
+        for watcher in self.watchers:
+            with contextlib.suppress(asyncio.QueueFull):
+                watcher.put_nowait(event)
 
     def _event(self, reading: Reading, decision: Decision, now: Instant, found: Found | None) -> Event:
         credential = found.facts.credential if found is not None else None
