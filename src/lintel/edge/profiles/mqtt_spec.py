@@ -1,0 +1,201 @@
+"""What an MQTT terminal's profile may say: topics, messages, commands. Data only, nothing in it can run anything."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from lintel.edge.profiles.fields import Name, Pointer, Text, steps
+
+DEVICE: Final = "{device}"
+GATEWAY: Final = "{gateway}"
+_CONFIG = ConfigDict(strict=True, extra="forbid")
+
+
+def _topic(value: str) -> str:
+    rest = value.replace(DEVICE, "").replace(GATEWAY, "")
+    if not value.isprintable() or any(mark in rest for mark in "{}+#"):
+        raise ValueError("a literal MQTT topic; only '{device}' and '{gateway}' are replaced, '+' and '#' are refused")
+    return value
+
+
+Topic = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_topic)]
+"""A literal topic. `{device}` is the device's address, `{gateway}` the name of the gateway."""
+
+Literal_ = Annotated[str, Field(max_length=256)] | int | bool
+Pointers = Annotated[tuple[Pointer, ...], Field(max_length=8)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Kind = Literal["face", "qr", "card", "online", "offline", "heartbeat", "door"]
+Number = Literal["number", "percent"]
+Clock = Literal["unix_s", "unix_ms", "sec_usec", "local_time"]
+Filler = Literal[
+    "order_id", "device", "gateway", "reply_to", "channel", "seconds", "now_local", "record", "record_text", "text"
+]
+"""What a command's field can be filled with.
+
+`record` is the device's record id in the JSON type in which it came, `record_text` the same as a string, `now_local`
+`YYYY-MM-DD HH:MM:SS` in the site's time zone, `seconds` a number, `reply_to` the command's own `reply_to`.
+"""
+
+PRESENTATIONS: Final = ("face", "qr", "card")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Where a score stands and how: `number` is 0 to 1 as a JSON number, `percent` 0 to 100 and may be text."""
+
+    __pydantic_config__ = _CONFIG
+
+    at: Annotated[Pointers, Field(min_length=1)]
+    to: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where the device's own time stands. `sec_usec` takes two pointers: whole seconds and microseconds."""
+
+    __pydantic_config__ = _CONFIG
+
+    at: Annotated[Pointers, Field(min_length=1)]
+    to: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One kind of message a device sends. The first one whose `match` holds on its topic is taken.
+
+    `identity` are the pointers that must name the device where they are present; a topic without `{device}` needs one.
+    `credential` alternatives are tried in order, then `foreign` (an id that only the device knows: never on the
+    allowlist). `record` pointers are joined by "-". `live` are the conditions of a live event, and `clock_tolerance_s`
+    how far device time may be off for one: anything else is history. `detail` pointers end in the journal as
+    `name=value` (facts of the terminal such as "refused"; no credentials, no names of persons). `reply` is the command
+    sent back: at once, for a presentation when it is stored. `retained`: a retained copy states the present state.
+    `open` is the pointer of a door contact whose literal value `open_is` means open; absent, it says nothing.
+    """
+
+    __pydantic_config__ = _CONFIG
+
+    name: Name
+    kind: Kind
+    topics: Annotated[tuple[Topic, ...], Field(min_length=1, max_length=8)]
+    match: Mapping[Pointer, Literal_] = field(default_factory=dict)
+    identity: Pointers = ()
+    fold_keys: bool = False
+    credential: Pointers = ()
+    foreign: Pointers = ()
+    score: Share | None = None
+    liveness: Share | None = None
+    record: Pointers = ()
+    time: Moment | None = None
+    live: Mapping[Pointer, Literal_] = field(default_factory=dict)
+    clock_tolerance_s: Seconds | None = None
+    detail: Mapping[Name, Pointer] = field(default_factory=dict)
+    open: Pointer | None = None
+    open_is: Literal_ = True
+    channel: Annotated[int, Field(ge=0, le=255)] = 0
+    reply: Name | None = None
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a device answers a command. Good when every `ok` holds and every `ok_if_present` is absent or holds.
+
+    `correlate` is the pointer of the id sent with the command. `failed` are pointers whose presence means "no".
+    """
+
+    __pydantic_config__ = _CONFIG
+
+    topics: Annotated[tuple[Topic, ...], Field(min_length=1, max_length=8)]
+    correlate: Pointer
+    timeout_s: Seconds
+    match: Mapping[Pointer, Literal_] = field(default_factory=dict)
+    identity: Pointers = ()
+    ok: Mapping[Pointer, Literal_] = field(default_factory=dict)
+    ok_if_present: Mapping[Pointer, Literal_] = field(default_factory=dict)
+    failed: Pointers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: `literal` and `field` values at their JSON pointers. Without `answer` the broker's PUBACK counts."""
+
+    __pydantic_config__ = _CONFIG
+
+    topic: Topic
+    literal: Mapping[Pointer, Literal_] = field(default_factory=dict)
+    field: Mapping[Pointer, Filler] = field(default_factory=dict)
+    reply_to: Topic | None = None
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSpec:
+    """The `[mqtt]` table of a profile.
+
+    `heartbeat_s` is the period of the device's heartbeat (None: it has none); three missed mean "lost". `ask` names
+    the command that asks for the door contact's state: sent when the line comes up and when the device does.
+    `enforces_validity`: whether the terminal itself stops admitting an expired person while it is off line.
+    `unconfirmed` lists what no document or device has confirmed yet; the operator sees it.
+    """
+
+    __pydantic_config__ = _CONFIG
+
+    enforces_validity: bool
+    message: Annotated[tuple[Message, ...], Field(max_length=32)]
+    command: Mapping[Name, Command] = field(default_factory=dict)
+    heartbeat_s: Seconds | None = None
+    ask: Name | None = None
+    unconfirmed: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+
+    @property
+    def has_commands(self) -> bool:
+        """Whether such a device takes orders: then its profile needs an "out" sample."""
+        return bool(self.command)
+
+    def contradictions(self) -> list[tuple[str, str]]:
+        """Key path and expectation of each thing that only fits together wrongly."""
+        found = [pair for n, m in enumerate(self.message) for pair in self._message(f"mqtt.message[{n}]", m)]
+        for name, command in self.command.items():
+            found += _command(f"mqtt.command.{name}", command)
+        if self.ask is not None and self.ask not in self.command:
+            found.append(("mqtt.ask", f"expected the name of a command: {', '.join(self.command)}"))
+        names = [m.name for m in self.message]
+        found += [("mqtt.message", f"expected each name once, {n!r} is twice") for n in names if names.count(n) > 1]
+        return list(dict.fromkeys(found))
+
+    def _message(self, where: str, message: Message) -> Iterator[tuple[str, str]]:
+        if not message.identity and any(DEVICE not in topic for topic in message.topics):
+            yield f"{where}.identity", "expected a pointer to the device's id: a topic does not name the device"
+        if message.reply is not None and message.reply not in self.command:
+            yield f"{where}.reply", f"expected the name of a command: {', '.join(self.command)}"
+        if message.kind in PRESENTATIONS and not (message.credential or message.foreign):
+            yield f"{where}.credential", "expected pointers to what was presented"
+        if (message.kind == "door") != (message.open is not None):
+            yield f"{where}.open", "expected with kind 'door', and only there"
+        if message.retained and message.kind not in ("online", "offline"):
+            yield f"{where}.retained", "expected only with kind 'online' or 'offline'"
+        if message.clock_tolerance_s is not None and message.time is None:
+            yield f"{where}.clock_tolerance_s", "expected together with 'time'"
+        if message.time is not None and (message.time.to == "sec_usec") != (len(message.time.at) == 2):
+            yield f"{where}.time.at", "expected two pointers with 'sec_usec', else one"
+
+
+def _command(where: str, command: Command) -> Iterator[tuple[str, str]]:
+    places = sorted(steps(at) for at in [*command.literal, *command.field])
+    for at, later in pairwise(places):
+        if later[: len(at)] == at:
+            yield where, f"expected values that do not lie inside each other: {'/'.join(at)!r} and {'/'.join(later)!r}"
+    if ("reply_to" in command.field.values()) != (command.reply_to is not None):
+        yield f"{where}.reply_to", "expected together with a field 'reply_to'"
+    answer = command.answer
+    if answer is None:
+        return
+    if "order_id" not in command.field.values():
+        yield f"{where}.field", "expected an 'order_id': the answer is correlated by it"
+    if not answer.identity and any(DEVICE not in topic for topic in answer.topics):
+        yield f"{where}.answer.identity", "expected a pointer to the device's id: a topic does not name the device"
+    if not (answer.ok or answer.ok_if_present or answer.failed):
+        yield f"{where}.answer.ok", "expected what a good answer looks like"
