@@ -152,7 +152,7 @@ def load(path: Path) -> Config:
     try:
         config = _ADAPTER.validate_python(table)
     except ValidationError as error:
-        mistakes = mistakes_of(error)
+        mistakes = mistakes_of(error, ("serial_qr", "mqtt_terminal"))
         raise ConfigError(str(path), mistakes + list(_raw_references(table))) from None
     base = path.resolve().parent
     here = {"state_dir": base / config.state_dir}

@@ -1,6 +1,7 @@
 """TOML files that people write: read within bounds, and every mistake told with its key and what was expected."""
 
 import tomllib
+from collections.abc import Collection
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
