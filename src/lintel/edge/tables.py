@@ -48,14 +48,23 @@ def _depth(table: object) -> int:
     return deepest
 
 
-def mistakes_of(error: ValidationError) -> list[Mistake]:
-    """pydantic's findings as mistakes, in the order of the file."""
-    return [Mistake(_path(e["loc"]), f"{_expected(e)} [schema_violation]") for e in error.errors(include_url=False)]
+def mistakes_of(error: ValidationError, hidden: Collection[str] = ()) -> list[Mistake]:
+    """pydantic's findings as mistakes, in the order of the file. `hidden`: tags of unions, which no file spells."""
+    found = error.errors(include_url=False)
+    paths = [_path(e["loc"], hidden) for e in found]
+    return [
+        Mistake(path, f"{_expected(e)} [schema_violation]")
+        for path, e in zip(paths, found, strict=True)
+        # a list whose entries are wrong is not "too short" as well
+        if not (e["type"] == "too_short" and any(p.startswith(f"{path}[") for p in paths))
+    ]
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
+def _path(loc: tuple[int | str, ...], hidden: Collection[str]) -> str:
     path = ""
     for step in loc:
+        if step in hidden:
+            continue
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
     return path or "file"
 
