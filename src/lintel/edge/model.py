@@ -306,18 +306,21 @@ class Event:
 MAX_CREDENTIAL = 128
 """Longest credential value in bytes: a signed pass is 122 characters, terminals store fewer than 128."""
 
-_PRINTABLE = frozenset(range(0x20, 0x7F))
+_OPAQUE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:")
+_BASE45 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 $%*+-./:")
 
 
 def credential_bytes(method: Method, value: str | bytes) -> bytes:
     """The one form of a credential value that is digested, the same for readers and for imports.
 
-    Printable ASCII, 1 to 128 bytes. Card numbers and plates lose their case, nothing else is changed: a base45
-    token may begin or end with a space. Raises ValueError without quoting the value.
+    1 to 128 characters: base45 for a visitor pass (a token may begin or end with a space), else letters, digits and
+    `- _ . :`, checked on bytes before any look-up. Card numbers and plates lose their case, nothing else is changed.
+    Raises ValueError without quoting the value.
     """
-    raw = value if isinstance(value, bytes) else value.encode("ascii", "strict") if value.isascii() else b""
-    if not 1 <= len(raw) <= MAX_CREDENTIAL or not _PRINTABLE.issuperset(raw):
-        raise ValueError("a credential is 1 to 128 printable ASCII characters")
+    raw = value if isinstance(value, bytes) else value.encode("ascii") if value.isascii() else b""
+    alphabet = _BASE45 if method is Method.PASS else _OPAQUE
+    if not 1 <= len(raw) <= MAX_CREDENTIAL or not alphabet.issuperset(raw):
+        raise ValueError("1 to 128 letters, digits and - _ . : (a visitor pass: base45)")
     return raw.upper() if method in (Method.CARD, Method.PLATE) else raw
 
 
