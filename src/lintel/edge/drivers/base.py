@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lintel.edge import passes
 from lintel.edge.clock import Clock
-from lintel.edge.model import Digester, Direction, DoorState, Fact, Order, Outcome, Reading
+from lintel.edge.model import Digester, Direction, DoorState, Fact, Method, Order, Outcome, Reading, Reason
 from lintel.edge.profiles import Profile
 
-type_of_drivers = ("serial_qr", "mqtt_terminal")
+DRIVERS = ("serial_qr", "mqtt_terminal")
 """The closed list of drivers: modules of this package with a `build` function."""
 
 Receipt = asyncio.Future[None]
@@ -88,6 +89,27 @@ class Context:
     timezone: str = "UTC"
     gateway: str = "lintel"
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A QR code as a `Reading` carries it: method, digest, token, or the fault and an escaped detail of 64 bytes."""
+
+    method: Method
+    digest: bytes
+    token: str = field(default="", repr=False)
+    fault: Reason | None = None
+    detail: str = ""
+
+
+def qr_code(digest: Digester, text: str) -> Code:
+    """What a reader or terminal saw, told apart by its first characters: a signed visitor pass, or an opaque code."""
+    method = Method.PASS if text.startswith((passes.STATIC, passes.ROTATING)) else Method.QR
+    try:
+        return Code(method, digest(method, text), text if method is Method.PASS else "")
+    except ValueError:
+        detail = ascii(text)[1:-1][:64]
+        return Code(method, b"", fault=Reason.BAD_FORMAT, detail=detail)
 
 
 Build = Callable[[Line, Sequence[Device], Context], Driver]
