@@ -1,0 +1,1 @@
+"""How the face terminals talk: one file per dialect of the device protocol reference."""
