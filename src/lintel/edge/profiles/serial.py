@@ -9,13 +9,15 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 
 from lintel.edge.frames import Checksum
-from lintel.edge.model import MAX_CREDENTIAL
+from lintel.edge.model import Method, credential_bytes
+from lintel.edge.passes import ROTATING, STATIC
 from lintel.edge.profiles.fields import Hex, Name
 
 BAUDS: Final = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
+_PASS: Final = (STATIC.encode(), ROTATING.encode())
 _FLOW_CONTROL: Final = b"\x11\x13"  # DC1 and DC3: in no token alphabet
 
 Literals = Annotated[tuple[Annotated[Hex, Field(min_length=1)], ...], Field(max_length=8)]
@@ -164,9 +166,13 @@ class SerialSpec:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The text of a scanned code: 1 to 128 printable ASCII bytes. `repeat`: seen within the duplicate window."""
+    """The text of a scanned code, well-formed as `credential_bytes` says. `repeat`: seen within the duplicate window.
+
+    `method`: a signed visitor pass is known by how it begins; anything else is an opaque code.
+    """
 
     text: bytes
+    method: Method
     repeat: bool = False
 
 
@@ -214,11 +220,14 @@ def decode(spec: SerialSpec, frame: bytes) -> Heard:
     text = _strip(spec.strip, text)
     if not text or any(text == word.encode() for word in spec.no_read):
         return NoRead()
-    if len(text) > MAX_CREDENTIAL:
-        return bad(f"{len(text)} bytes, at most {MAX_CREDENTIAL} allowed", text)
     if text.translate(None, _PRINTABLE):
         return bad("not printable ASCII", text, damaged=spec.extract is None)
-    return Code(text)
+    method = Method.PASS if text.startswith(_PASS) else Method.QR
+    try:
+        credential_bytes(method, text)
+    except ValueError:
+        return bad("not the form of a credential", text)
+    return Code(text, method)
 
 
 def bad(why: str, data: bytes, *, damaged: bool = False) -> Bad:

@@ -1,6 +1,7 @@
 """A serial reader's byte stream -> what was heard. Sans-IO: the driver, `profile replay` and samples share it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from lintel.edge import frames
@@ -110,7 +111,7 @@ class Listener:
         while len(self._seen) >= _MAX_REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._seen[heard.text] = now
-        return Code(heard.text, repeat=last is not None and now - last < self._spec.duplicate_ms / 1000)
+        return replace(heard, repeat=last is not None and now - last < self._spec.duplicate_ms / 1000)
 
 
 def reply(spec: SerialSpec, heard: Heard) -> bytes:
@@ -156,7 +157,7 @@ def _meaning(spec: SerialSpec, heard: Heard) -> dict[str, str]:
     said = reply(spec, heard)
     meaning = {"reply": said.hex(" ").upper()} if said else {}
     match heard:
-        case Code(text, repeat=False):
+        case Code(text=text, repeat=False):
             return {"code": text.decode("ascii"), **meaning}
         case Bad(detail):
             return {"bad": detail.split(":")[0], **meaning}

@@ -1,0 +1,346 @@
+"""What every driver must do, whatever its wire: subclass `DriverContract` and give it a rig for that wire.
+
+A rig is one device on one line in software, with real sockets, brokers or ptys. The suite speaks to it in the device's
+own bytes; what it checks are the driver's promises of `lintel.edge.drivers.base`.
+"""
+
+import asyncio
+import gc
+import logging
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from lintel.edge.clock import Clock, always_synced
+from lintel.edge.drivers.base import Context, Driver, Receipt
+from lintel.edge.errors import Lost
+from lintel.edge.model import Action, Digester, DoorState, Fact, Method, Order, Outcome, Reading
+
+DIGEST = Digester(b"k" * 32)
+SECRET = "CANARY-7431-CREDENTIAL"
+
+
+class Rig(Protocol):
+    """One device on one line. `device` and `door` are the ids it is configured with."""
+
+    device: str
+    door: str
+    method: Method
+    """What kind of credential `present` shows."""
+    order: Order | None
+    """An order the device carries out, or None where it can do nothing; its deadline is set by the suite."""
+
+    def build(self) -> Driver:
+        """A fresh driver for this device."""
+        ...
+
+    def frame(self, text: str) -> bytes:
+        """What the device sends when the credential `text` is presented. Each call may have a new record id."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """The device sends these bytes: on a stream as they are, on a broker as one message."""
+        ...
+
+    async def trickle(self, data: bytes) -> None:
+        """The same bytes in the smallest pieces that the wire allows."""
+        ...
+
+    async def flood(self, seconds: float) -> int:
+        """Send good frames, all different, as fast as the wire takes them; returns how many."""
+        ...
+
+    async def ordered(self) -> int:
+        """How many orders have reached the device so far."""
+        ...
+
+    async def unplug(self) -> None:
+        """Break the line."""
+        ...
+
+    async def plug(self) -> None:
+        """Mend it: same name, same device."""
+        ...
+
+
+class Recorder:
+    """An inlet that keeps what it is told. With `gate` cleared it takes nothing: back-pressure."""
+
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+        self.facts: list[Fact] = []
+        self.doors: list[DoorState] = []
+        self.ups = 0
+        self.receipt_error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def present(self, reading: Reading) -> Receipt:
+        await self.gate.wait()
+        self.readings.append(reading)
+        receipt: Receipt = asyncio.get_running_loop().create_future()
+        if self.receipt_error is None:
+            receipt.set_result(None)
+        else:
+            receipt.set_exception(self.receipt_error)
+        return receipt
+
+    def report(self, fact: Fact) -> None:
+        self.facts.append(fact)
+
+    def door(self, state: DoorState) -> None:
+        self.doors.append(state)
+
+    def up(self) -> None:
+        self.ups += 1
+
+    def digests(self) -> list[bytes]:
+        return [r.digest for r in self.readings if r.fault is None]
+
+
+async def until(what: Callable[[], object], seconds: float = 2.0) -> None:
+    """Wait until `what()` is true; a failure after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+def open_files() -> int:
+    """How many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def context() -> Context:
+    """A context with a real clock and ids that count."""
+    numbers = iter(range(10**9))
+    return Context(Clock(synced=always_synced), DIGEST, lambda: f"id{next(numbers)}")
+
+
+@asynccontextmanager
+async def running(driver: Driver, inlet: Recorder, ups: int = 1):
+    """The driver under the simplest supervisor: run, and again 0.1 s after Lost. Entered when the line is up."""
+
+    async def keep() -> None:
+        while True:
+            with suppress(Lost):
+                await driver.run(inlet)
+                raise AssertionError("run returned")
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(keep())
+    try:
+        await until(lambda: inlet.ups >= ups or task.done(), 5.0)
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class DriverContract:
+    """The suite. A subclass gives `rig`; `flood_growth` is what a second of flood may cost while nothing is taken."""
+
+    flood_growth = 100_000
+
+    def rig(self) -> AbstractAsyncContextManager[Rig]:
+        """A device that is plugged in."""
+        raise AssertionError("the subclass gives a rig")
+
+    def run(self, scene: Callable[[Rig, Driver, Recorder], Awaitable[None]]) -> None:
+        """One scene with a rig, a driver and a recorder, in an event loop of its own."""
+
+        async def stage() -> None:
+            async with self.rig() as rig:
+                await scene(rig, rig.build(), Recorder())
+
+        asyncio.run(stage())
+
+    def test_facts_out(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                await rig.write(rig.frame("HELLO1"))
+                await until(lambda: inlet.readings)
+            (reading,) = inlet.readings
+            assert (reading.door, reading.device, reading.method) == (rig.door, rig.device, rig.method)
+            assert reading.digest == DIGEST(rig.method, "HELLO1")
+            assert reading.fault is None
+            assert abs(reading.at - time.time()) < 5
+            assert reading.age < 1
+            assert inlet.ups == 1
+
+        self.run(scene)
+
+    def test_orders_in(self):
+        async def scene(rig, driver, inlet):
+            if rig.order is None:
+                order = Order("o1", rig.door, rig.device, Action.SHOW, time.monotonic() + 2)
+                async with running(driver, inlet):
+                    assert await driver.execute(order) is Outcome.REFUSED_BY_DEVICE
+                return
+            order = replace(rig.order, deadline=time.monotonic() + 2)
+            assert await driver.execute(order) is Outcome.NOT_SENT  # not running yet
+            async with running(driver, inlet):
+                assert await driver.execute(order) is Outcome.EXECUTED
+                assert await rig.ordered() == 1
+                late = replace(rig.order, deadline=time.monotonic() - 0.001)
+                assert await driver.execute(late) is Outcome.ORDER_EXPIRED
+                assert await rig.ordered() == 1
+
+        self.run(scene)
+
+    def test_unplug_and_replug(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                for number in range(3):
+                    await rig.write(rig.frame(f"ROUND{number}"))
+                    await until(lambda n=number: DIGEST(rig.method, f"ROUND{n}") in inlet.digests())
+                    await rig.unplug()
+                    await asyncio.sleep(0.3)
+                    await rig.plug()
+                    start = time.monotonic()
+                    await until(lambda n=number: inlet.ups == n + 2, 2.0)
+                    assert time.monotonic() - start < 2.0
+            assert len(inlet.digests()) == 3
+
+        self.run(scene)
+
+    def test_losing_the_line_is_said_at_once(self):
+        async def scene(rig, driver, inlet):
+            task = asyncio.create_task(driver.run(inlet))
+            await until(lambda: inlet.ups)
+            await rig.unplug()
+            with pytest.raises(Lost):
+                await asyncio.wait_for(task, 1.5)
+
+        self.run(scene)
+
+    def test_silence_is_no_reason_to_leave(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                before = time.process_time()
+                await asyncio.sleep(1.0)
+                assert time.process_time() - before < 0.2
+                await rig.write(rig.frame("AFTER"))
+                await until(lambda: inlet.readings)
+            assert inlet.ups == 1
+
+        self.run(scene)
+
+    def test_half_a_frame_dies_with_the_line(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                whole = rig.frame("HALFHALF")
+                await rig.write(whole[: len(whole) // 2])
+                await rig.unplug()
+                await asyncio.sleep(0.3)
+                await rig.plug()
+                await until(lambda: inlet.ups == 2)
+                await rig.write(rig.frame("WHOLE"))
+                await until(lambda: DIGEST(rig.method, "WHOLE") in inlet.digests())
+            assert inlet.digests() == [DIGEST(rig.method, "WHOLE")]
+
+        self.run(scene)
+
+    def test_garbage_is_survived(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                for junk in (b"\x00\xff" * 40, bytes(range(256)) * 4, b"\xc0\xaf\r\n", b"A" * 3000, b"\r\n\r\n", b"{"):
+                    await rig.write(junk)
+                    await asyncio.sleep(0.02)
+                await rig.write(b"\r")  # where frames end with a mark: the end of the last junk
+                await asyncio.sleep(0.3)  # where they end with silence
+                await rig.write(rig.frame("GOOD"))
+                await until(lambda: DIGEST(rig.method, "GOOD") in inlet.digests())
+            assert inlet.ups == 1
+            assert len(inlet.readings) < 20
+
+        self.run(scene)
+
+    def test_the_smallest_pieces(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                await rig.trickle(rig.frame("PIECES"))
+                await until(lambda: inlet.readings)
+            assert inlet.digests() == [DIGEST(rig.method, "PIECES")]
+
+        self.run(scene)
+
+    def test_a_flood_before_a_closed_gate_costs_no_memory(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                inlet.gate.clear()
+                await rig.flood(0.3)
+                gc.collect()
+                tracemalloc.start()
+                try:
+                    await rig.flood(1.0)
+                    gc.collect()
+                    now, _ = tracemalloc.get_traced_memory()
+                finally:
+                    tracemalloc.stop()
+                assert now < self.flood_growth
+                inlet.gate.set()
+                await until(lambda: len(inlet.readings) > 10)
+
+        self.run(scene)
+
+    def test_cancel_leaves_nothing_behind(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):  # once, so that thread pools and the like exist
+                await rig.write(rig.frame("WARM"))
+                await until(lambda: inlet.readings)
+            await asyncio.sleep(0.05)
+            tasks, files = len(asyncio.all_tasks()), open_files()
+            for ups in range(2, 5):
+                async with running(driver, inlet, ups):
+                    await rig.write(rig.frame(f"AGAIN{ups}"))
+            for delay in (0.0, 0.001, 0.005, 0.02):  # also while it is still opening
+                task = asyncio.create_task(driver.run(inlet))
+                await asyncio.sleep(delay)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await asyncio.sleep(0.1)
+            assert len(asyncio.all_tasks()) == tasks
+            assert open_files() == files
+
+        self.run(scene)
+
+    def test_a_failed_receipt_raises_nothing(self):
+        async def scene(rig, driver, inlet):
+            complaints: list[str] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, c: complaints.append(str(c["message"])))
+            inlet.receipt_error = RuntimeError("not stored")
+            async with running(driver, inlet):
+                await rig.write(rig.frame("LOST1"))
+                await until(lambda: inlet.readings)
+            gc.collect()
+            await asyncio.sleep(0)
+            assert not complaints
+
+        self.run(scene)
+
+    def test_no_secret_in_logs(self, caplog):
+        caplog.set_level(logging.DEBUG)
+
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                await rig.write(rig.frame(SECRET))
+                await until(lambda: inlet.readings)
+                await rig.write(rig.frame(SECRET)[:-3] + b"\x81" + rig.frame(SECRET)[-3:])
+                await asyncio.sleep(0.1)
+                await rig.unplug()
+                await asyncio.sleep(0.2)
+                await rig.plug()
+            assert SECRET not in repr(inlet.readings)
+            assert SECRET not in repr(inlet.facts)
+
+        self.run(scene)
+        assert SECRET not in caplog.text
