@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import aiomqtt
 
-from lintel.simulators.dialects.mqtt_face_persons import Ack, RefusedError, PersonDesk, number
+from lintel.simulators.dialects.mqtt_face_persons import Ack, PersonDesk, RefusedError, number
 from lintel.simulators.dialects.mqtt_face_records import RECORD, SNAP, Entry, Outbox
 from lintel.simulators.face_terminal import PICTURE, Person, Terminal, TerminalOptions
 from lintel.simulators.parts import Emit, JsonMap, SimulatorError, opt
