@@ -1,7 +1,8 @@
 """Gathers the facts of one presentation: look-ups, signature, blocks, schedule, age of the list. Decides nothing."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from lintel.edge.errors import StoreError
@@ -22,6 +23,18 @@ class Found:
     spent: Reason = Reason.ALREADY_USED
 
 
+class _Known(NamedTuple):
+    """What a look-up gave: the credential, or why a pass is none; and the use that it costs."""
+
+    credential: Credential | None = None
+    verdict: Reason | None = None
+    use: Use | None = None
+    spent: Reason = Reason.ALREADY_USED
+
+
+_NOBODY = _Known()
+
+
 @dataclass(frozen=True, slots=True)
 class Witness:
     """What the site knows, ready to be asked. `pass_groups` names the door groups of a pass's mask, bit 0 first."""
@@ -38,92 +51,90 @@ class Witness:
         """All facts about one presentation; an unreadable store is itself a fact."""
         try:
             site = self.allowlist.site()
-            if reading.fault is not None:
-                found = Found(Facts())
-            elif reading.method is Method.PASS:
-                found = self._pass(reading, now)
-            else:
-                found = self._listed(reading.digest)
+            known = self._known(reading, now)
         except StoreError:
             return Found(Facts(storage_fault=True))
-        return replace(found, facts=self._around(found.facts, site, door, now))
+        return Found(self._facts(known, site, door, now), known.use, known.spent)
 
-    def _listed(self, digest: bytes) -> Found:
-        credential = self.allowlist.find(digest)
+    def _known(self, reading: Reading, now: Instant) -> _Known:
+        if reading.fault is not None:
+            return _NOBODY
+        if reading.method is Method.PASS:
+            return self._pass(reading, now)
+        credential = self.allowlist.find(reading.digest)
         if credential is None or credential.use_limit is None:
-            return Found(Facts(credential))
-        return Found(Facts(credential), CountedUse(digest))
+            return _Known(credential)
+        return _Known(credential, use=CountedUse(reading.digest))
 
-    def _pass(self, reading: Reading, now: Instant) -> Found:
+    def _facts(self, known: _Known, site: SiteData, door: Door, now: Instant) -> Facts:
+        credential = known.credential
+        return Facts(
+            credential=credential,
+            verdict=known.verdict,
+            blocked=bool(site.blocks) and credential is not None and _blocked(site, credential, now.wall),
+            schedule=site.schedules.get(credential.schedule)
+            if credential is not None and credential.schedule
+            else None,
+            zone=self.zone,
+            holidays=site.holidays,
+            list_age=None if site.synced_at is None else max(0.0, now.wall - site.synced_at),
+            lockdown=bool(site.lockdown) and not site.lockdown.isdisjoint(door.groups),
+            storage_fault=site.fault,
+            schedule_without_clock=self.schedule_without_clock,
+        )
+
+    def _pass(self, reading: Reading, now: Instant) -> _Known:
         try:
             presented = parse(reading.token)
         except BadPass as e:
-            return Found(Facts(verdict=e.reason))
+            return _Known(verdict=e.reason)
         if isinstance(presented, StaticPass):
             return self._static(presented)
         return self._rotating(presented, reading, now)
 
-    def _static(self, presented: StaticPass) -> Found:
+    def _static(self, presented: StaticPass) -> _Known:
         verdict = verify(presented, self.keys, self.site, self.other_sites)
         if verdict is not None:
-            return Found(Facts(verdict=verdict))
+            return _Known(verdict=verdict)
         claims = presented.claims
-        known = self.allowlist.visitor_pass(claims.pass_id)
-        starts = claims.not_before * 60.0
+        row = self.allowlist.visitor_pass(claims.pass_id)
         credential = Credential(
             id=f"vp_{claims.pass_id}",
-            person=known.person if known else "",
+            person=row.person if row else "",
             kind=PersonKind.VISITOR,
             method=Method.PASS,
-            status=known.status if known else Status.ACTIVE,
-            groups=frozenset(g for bit, g in enumerate(self.pass_groups) if claims.group_mask >> bit & 1),
-            valid_from=starts,
-            valid_to=starts + claims.duration_min * 60.0,
+            status=row.status if row else Status.ACTIVE,
+            groups=frozenset(g for bit, g in enumerate(self.pass_groups) if bit in claims.groups),
+            valid_from=claims.valid_from,
+            valid_to=claims.valid_to,
             use_limit=claims.uses or None,
-            uses=known.uses if known else 0,
+            uses=row.uses if row else 0,
             pass_id=claims.pass_id,
         )
-        use = PassUse(claims.pass_id, claims.uses) if claims.uses else None
-        return Found(Facts(credential), use)
+        return _Known(credential, use=PassUse(claims.pass_id, claims.uses) if claims.uses else None)
 
-    def _rotating(self, presented: RotatingCode, reading: Reading, now: Instant) -> Found:
-        known = self.allowlist.visitor_pass(presented.pass_id)
-        if known is None or known.secret is None:
-            return Found(Facts())
-        step = check_step(presented, known.secret, now.wall)
+    def _rotating(self, presented: RotatingCode, reading: Reading, now: Instant) -> _Known:
+        row = self.allowlist.visitor_pass(presented.pass_id)
+        if row is None or row.secret is None:
+            return _NOBODY
+        step = check_step(presented, row.secret, now.wall)
         if step is None:
-            return Found(Facts(verdict=Reason.REPLAYED))
+            return _Known(verdict=Reason.REPLAYED)
         credential = Credential(
-            id=f"vp_{known.pass_id}",
-            person=known.person,
+            id=f"vp_{row.pass_id}",
+            person=row.person,
             kind=PersonKind.VISITOR,
             method=Method.PASS,
-            status=known.status,
-            groups=known.groups,
-            valid_from=known.valid_from,
-            valid_to=known.valid_to,
-            use_limit=known.use_limit,
-            uses=known.uses,
-            pass_id=known.pass_id,
+            status=row.status,
+            groups=row.groups,
+            valid_from=row.valid_from,
+            valid_to=row.valid_to,
+            use_limit=row.use_limit,
+            uses=row.uses,
+            pass_id=row.pass_id,
         )
-        use = StepUse(known.pass_id, step, reading.direction, known.use_limit)
-        return Found(Facts(credential), use, Reason.REPLAYED)
-
-    def _around(self, facts: Facts, site: SiteData, door: Door, now: Instant) -> Facts:
-        """Add what does not depend on the credential's look-up: blocks, lockdown, schedule, age of the list."""
-        credential = facts.credential
-        schedule = site.schedules.get(credential.schedule) if credential is not None and credential.schedule else None
-        return replace(
-            facts,
-            blocked=credential is not None and _blocked(site, credential, now.wall),
-            schedule=schedule,
-            zone=self.zone,
-            holidays=site.holidays,
-            list_age=None if site.synced_at is None else max(0.0, now.wall - site.synced_at),
-            lockdown=not site.lockdown.isdisjoint(door.groups),
-            storage_fault=site.fault,
-            schedule_without_clock=self.schedule_without_clock,
-        )
+        use = StepUse(row.pass_id, step, reading.direction, row.use_limit)
+        return _Known(credential, use=use, spent=Reason.REPLAYED)
 
 
 def _blocked(site: SiteData, credential: Credential, wall: float) -> bool:

@@ -1,0 +1,159 @@
+"""A small made-up community: 200 households, 6 doors, their devices, their allowlist, and the site's files.
+
+Everything is generated from one seed, so that two runs differ only in time. The names are invented.
+"""
+
+import json
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张孔曹严华金魏陶姜"
+GIVEN = "明华芳秀英娜伟静丽强磊洋艳勇杰娟涛超兰霞平刚桂"
+SITE = 0x00C0FFEE
+KEY_ID = 7
+GROUPS = ("public", "tower-a", "tower-b", "garage", "club")
+"""Door groups; their order is the order of the bits in a pass's mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSpec:
+    """One door: its group, the reader (`framing` and profile) and terminal (`dialect` and profile) beside it.
+
+    `relay` says whether a relay opens it; else the terminal's own relay does.
+    """
+
+    id: str
+    name: str
+    group: str
+    reader: tuple[str, str] | None
+    terminal: tuple[str, str] | None
+    relay: bool
+
+
+DOORS = (
+    DoorSpec("north-gate", "North gate 北门", "public", ("crlf", "zkteco-zkb200"), ("mqtt-face", "mqtt-face"), relay=True),
+    DoorSpec("south-gate", "South gate 南门", "public", ("cr", "newland-serial"), None, relay=True),
+    DoorSpec("tower-a", "Tower A A 座", "tower-a", None, ("mqtt-face", "mqtt-face"), relay=False),
+    DoorSpec("tower-b", "Tower B B 座", "tower-b", None, ("yld", "yld"), relay=False),
+    DoorSpec("garage", "Garage 车库", "garage", ("ssi", "zebra-ssi"), None, relay=True),
+    DoorSpec("club", "Club house 会所", "club", ("none", "generic-usb-cdc"), ("luozhi", "luozhi"), relay=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """Somebody who lives here. `qr` is the opaque code of the household's app."""
+
+    id: str
+    name: str
+    unit: str
+    groups: tuple[str, ...]
+    qr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """The generated site: its files below `folder`, and who lives there."""
+
+    folder: Path
+    seed: bytes
+    residents: tuple[Resident, ...]
+    revoked: Resident
+    blocked: Resident
+    moved_out: Resident
+    rotating_secret: bytes
+    rotating_id: int
+    ports: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """The gateway's configuration."""
+        return self.folder / "gateway.toml"
+
+    @property
+    def state(self) -> Path:
+        """The gateway's state directory."""
+        return self.folder / "state"
+
+    @property
+    def allowlist(self) -> Path:
+        """The file for `lintel allowlist import`."""
+        return self.folder / "allowlist.json"
+
+
+def settle(folder: Path, broker_port: int, public_key: bytes, seed: bytes, *, households: int = 200) -> Community:
+    """Make the community and write its files: `gateway.toml` and `allowlist.json`."""
+    rng = random.Random(20260101)  # noqa: S311  invented people, no secret
+    residents = []
+    for flat in range(households):
+        tower = ("tower-a", "tower-b")[flat % 2]
+        unit = f"{tower[-1].upper()}-{flat // 2 + 101}"
+        surname = rng.choice(SURNAMES)
+        for member in range(rng.randint(1, 4)):
+            name = surname + rng.choice(GIVEN) + (rng.choice(GIVEN) if rng.random() < 0.5 else "")
+            groups = ("public", tower, "club") + (("garage",) if member == 0 else ())
+            residents.append(Resident(f"per-{flat:03}-{member}", name, unit, groups, secrets.token_hex(13).upper()))
+    *living, revoked, blocked, moved_out = residents
+    ports = {d.id: str(folder / "by-id" / f"usb-{d.reader[1]}-{d.id}") for d in DOORS if d.reader}
+    (folder / "by-id").mkdir(parents=True, exist_ok=True)
+    found = Community(
+        folder, seed, tuple(living), revoked, blocked, moved_out, secrets.token_bytes(32), 4242, ports
+    )  # fmt: skip
+    found.allowlist.write_text(json.dumps(_allowlist(found), ensure_ascii=False), "utf-8")
+    found.config.write_text(_config(found, broker_port, public_key), "utf-8")
+    return found
+
+
+def _allowlist(site: Community) -> dict[str, object]:
+    rows: list[dict[str, object]] = []
+    special = {site.revoked.id: {"status": "revoked"}, site.moved_out.id: {"valid_to": "2026-01-01T00:00:00Z"}}
+    for person in (*site.residents, site.revoked, site.blocked, site.moved_out):
+        for method, value in (("face", person.id), ("qr", person.qr)):
+            rows.append({
+                "person": person.id, "kind": "owner", "method": method, "value": value,
+                "groups": list(person.groups), **special.get(person.id, {}),
+            })  # fmt: skip
+    return {
+        "credentials": rows,
+        "blocks": [{"subject": site.blocked.id, "reason": "court order"}],
+        "visitor_passes": [{
+            "id": site.rotating_id, "secret": site.rotating_secret.hex(), "groups": ["public"],
+            "person": site.residents[0].id, "valid_from": "2020-01-01T00:00:00Z", "valid_to": "2099-01-01T00:00:00Z",
+        }],
+    }  # fmt: skip
+
+
+def _config(site: Community, port: int, public_key: bytes) -> str:
+    lines = [
+        "[site]", f"id = {SITE}", 'name = "Lintel demo"', 'timezone = "Asia/Shanghai"',
+        f"door_groups = {json.dumps(GROUPS)}", "",
+    ]  # fmt: skip
+    head = [f'state_dir = "{site.state}"', ""]
+    lines += ["[clock]", 'trust = "system"', "", "[[pass_key]]", f"id = {KEY_ID}", f'public_key = "{public_key.hex()}"']
+    lines += ["", "[[line]]", 'id = "broker"', 'driver = "mqtt_terminal"', 'host = "127.0.0.1"', f"port = {port}"]
+    for door in DOORS:
+        lines += ["", "[[door]]", f'id = "{door.id}"', f'name = "{door.name}"', f'groups = ["{door.group}"]']
+        lines += [f'lock = "{door.id}-{"relay" if door.relay else "face"}"', "open_s = 1.0"]
+        if door.terminal and door.terminal[0] == "luozhi":
+            lines += ["min_score = 0.0  # this dialect reports a match without a score"]
+        if door.reader:
+            lines += ["", "[[line]]", f'id = "{door.id}-port"', 'driver = "serial_qr"', f'path = "{site.ports[door.id]}"']
+            lines += _device(f"{door.id}-qr", f"{door.id}-port", door.reader[1], "", door.id)
+        if door.terminal:
+            lines += _device(f"{door.id}-face", "broker", door.terminal[1], address(door.id, "face"), door.id)
+        if door.relay:
+            lines += _device(f"{door.id}-relay", "broker", "shelly-gen2", address(door.id, "relay"), door.id)
+    return "\n".join([*head, *lines, ""])
+
+
+def address(door: str, part: str) -> str:
+    """The MQTT address of a device at a door."""
+    return f"{door}-{part}".replace("-", "").upper()
+
+
+def _device(id_: str, line: str, profile: str, where: str, door: str) -> list[str]:
+    at = [f'address = "{where}"'] if where else []
+    return ["", "[[device]]", f'id = "{id_}"', f'line = "{line}"', f'profile = "{profile}"', *at, f'door = "{door}"']

@@ -1,0 +1,161 @@
+"""The script: who comes to which door, and what must happen. Each scene states its expectation before it acts."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import qrcode
+from qrcode.constants import ERROR_CORRECT_M
+from qrcode.image.pure import PyPNGImage
+
+from lintel.demo.community import DOORS, GROUPS, KEY_ID, SITE, DoorSpec, Resident
+from lintel.demo.world import World
+from lintel.edge.passes import Claims, issue, rotating
+
+Scene = Callable[[World, DoorSpec, random.Random], Awaitable[None]]
+
+
+def draw(text: str, path: Path) -> str:
+    """A QR picture as a visitor's phone shows it."""
+    code = qrcode.QRCode(error_correction=ERROR_CORRECT_M, box_size=8, border=4, image_factory=PyPNGImage)
+    code.add_data(text)
+    code.make()
+    with path.open("wb") as file:
+        code.make_image().save(file)
+    return str(path)
+
+
+def visitor_pass(world: World, door: DoorSpec, *, start_min: int = -5, minutes: int = 120, uses: int = 0) -> str:
+    """A pass for one door's group, signed by the community's issuer. `start_min` is relative to now."""
+    claims = Claims(
+        1, 0, KEY_ID, secrets.randbits(32), int(time.time() // 60) + start_min, minutes,
+        1 << GROUPS.index(door.group), uses,
+    )  # fmt: skip
+    return issue(world.site.seed, SITE, claims)
+
+
+def _someone(world: World, door: DoorSpec, rng: random.Random) -> Resident:
+    return rng.choice([r for r in world.site.residents if door.group in r.groups])
+
+
+async def resident_by_face(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A resident is recognised."""
+    person = _someone(world, door, rng)
+    await world.face(door, person.id, person.name, "granted")
+
+
+async def resident_by_code(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A resident shows the code of the app."""
+    person = _someone(world, door, rng)
+    await world.scan(door, person.name, "granted", text=person.qr)
+
+
+async def visitor_once(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001  a scene's shape
+    """A visitor with a printed one-time pass; then somebody tries the same paper again."""
+    picture = draw(visitor_pass(world, door, uses=1), world.site.folder / f"{door.id}-visitor.png")
+    await world.scan(door, "visitor 访客", "granted", picture=picture)
+    await asyncio.sleep(1.6)  # a reader takes the same code within 1.5 s for one scan
+    await world.scan(door, "same paper again 重复使用", "already_used", picture=picture)
+
+
+async def visitor_rotating(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """A visitor's phone shows a rotating code; a screenshot of it is refused."""
+    if door.group != "public":
+        return
+    code = rotating(world.site.rotating_secret, world.site.rotating_id, time.time())
+    await world.scan(door, "visitor's phone 访客手机", "granted", text=code)
+    await asyncio.sleep(1.6)
+    await world.scan(door, "screenshot 截屏", "replayed", text=code)
+    await asyncio.sleep(30 - time.time() % 30)  # the next showing needs the next step
+
+
+async def expired_pass(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """Yesterday's visitor."""
+    await world.scan(door, "yesterday's pass 过期", "expired", text=visitor_pass(world, door, start_min=-1440))
+
+
+async def early_pass(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """Tomorrow's visitor."""
+    await world.scan(door, "tomorrow's pass 未到时间", "not_yet_valid", text=visitor_pass(world, door, start_min=1440))
+
+
+async def forged_pass(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """A pass that somebody signed with a key of their own."""
+    claims = Claims(1, 0, KEY_ID, 1, int(time.time() // 60), 120, 0xFFFF, 0)
+    picture = draw(issue(secrets.token_bytes(32), SITE, claims), world.site.folder / f"{door.id}-forged.png")
+    await world.scan(door, "forged pass 伪造", "bad_signature", picture=picture)
+
+
+async def pass_for_another_door(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A good pass, at the wrong door."""
+    other = rng.choice([d for d in DOORS if d.group != door.group])
+    await world.scan(door, "pass for another door 他门", "wrong_scope", text=visitor_pass(world, other))
+
+
+async def revoked_resident(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """A code that was withdrawn."""
+    if door.group in world.site.revoked.groups:
+        await world.scan(door, "revoked 已注销", "revoked", text=world.site.revoked.qr)
+
+
+async def blocked_person(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """A person on the block list: deny wins."""
+    await world.scan(door, "blocked 黑名单", "blocked", text=world.site.blocked.qr)
+
+
+async def injected_text(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A code that tries to be a command is refused before any look-up."""
+    text = rng.choice(["' OR 1=1 --", "$(reboot)", "{{7*7}}", "../../etc/passwd"])
+    await world.scan(door, "injection 注入", "bad_format", text=text)
+
+
+async def lookalike(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A recognition below the gateway's own limit."""
+    if door.terminal and door.terminal[0] != "luozhi":
+        await world.face(door, _someone(world, door, rng).id, "lookalike 相似度低", "low_score", similarity=61.0)
+
+
+async def neighbour(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A resident of the other tower."""
+    others = [r for r in world.site.residents if door.group not in r.groups]
+    if others:
+        await world.face(door, rng.choice(others).id, "other tower 他楼", "no_grant")
+
+
+async def cut_cable(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """The reader's cable is pulled in the middle of a code; plugged in again, readings flow within 2 s."""
+    reader = f"{door.id}-qr"
+    await world.devices.command({"cmd": "half", "id": reader, "text": "L1:HALF A FRAME"})
+    await world.devices.command({"cmd": "unplug", "id": reader})
+    await asyncio.sleep(0.5)
+    await world.devices.command({"cmd": "replug", "id": reader})
+    await world.devices.event("attached", 2.0, id=reader)
+    await asyncio.sleep(0.2)
+    await resident_by_code(world, door, rng)
+
+
+AT_READER: tuple[Scene, ...] = (
+    visitor_once, expired_pass, forged_pass, revoked_resident, pass_for_another_door, blocked_person, early_pass,
+    injected_text,
+)  # fmt: skip
+AT_TERMINAL: tuple[Scene, ...] = (lookalike, neighbour)
+ONCE: dict[str, tuple[Scene, ...]] = {"south-gate": (cut_cable,), "north-gate": (visitor_rotating,)}
+"""Scenes that each run plays once, first thing after the first resident."""
+
+
+async def life_at(door: DoorSpec, world: World, until: float, seed: int) -> None:
+    """What happens at one door until `until` (monotonic seconds): mostly residents, now and then something else."""
+    rng = random.Random(seed)  # noqa: S311  a script, no secret
+    ordinary: list[Scene] = ([resident_by_code] if door.reader else []) + ([resident_by_face] if door.terminal else [])
+    special = [*ONCE.get(door.id, ()), *(AT_READER if door.reader else ()), *(AT_TERMINAL if door.terminal else ())]
+    for n in range(1_000_000):
+        scene = special[n // 2 % len(special)] if n % 2 else rng.choice(ordinary)
+        if n % 2 and scene in ONCE.get(door.id, ()) and n // 2 >= len(special):
+            continue
+        await scene(world, door, rng)
+        if time.monotonic() >= until:
+            return
+        await asyncio.sleep(rng.uniform(0.2, 0.8))

@@ -1,0 +1,97 @@
+"""The demo's hands and eyes: it presents things at the simulated devices and watches what the gateway makes of it."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lintel.demo.community import DOORS, Community, DoorSpec, address
+from lintel.edge.control import SOCKET
+from lintel.simulators.client import Simulator
+
+DECIDED = 5.0
+"""Seconds that a presentation may take to be decided before the demo says that it is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the live view. `ms` from the last byte of the presentation to the release, None when denied."""
+
+    door: DoorSpec
+    who: str
+    reason: str
+    opened: bool
+    ms: float | None
+    right: bool
+
+
+@dataclass(slots=True)
+class World:
+    """One running demo. `show` is told of each entry; `wrong` collects what was not as the script expects."""
+
+    site: Community
+    devices: Simulator
+    show: Callable[[Line], None]
+    presented: int = 0
+    opened: int = 0
+    denied: Counter[str] = field(default_factory=Counter)
+    times_ms: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    _decisions: dict[str, asyncio.Queue[dict[str, Any]]] = field(default_factory=dict)
+    notices: Counter[str] = field(default_factory=Counter)
+
+    async def watch(self) -> None:
+        """Follow the gateway's feed until it ends."""
+        self._decisions.update({d.id: asyncio.Queue() for d in DOORS})
+        reader, writer = await asyncio.open_unix_connection(self.site.state / SOCKET)
+        try:
+            writer.write(b'{"method": "watch"}\n')
+            while line := await reader.readline():
+                event = json.loads(line)["result"]
+                if event.get("type") == "access.decision":
+                    self._decisions[event["door"]].put_nowait(event)
+                elif event.get("type") == "notice":
+                    self.notices[event["reason"]] += 1
+        finally:
+            writer.close()
+
+    async def scan(
+        self, door: DoorSpec, who: str, expect: str, *, text: str | None = None, picture: str | None = None
+    ) -> None:
+        """Hold a code before the QR reader of a door."""
+        shown = {"text": text} if text is not None else {"picture": picture}
+        await self._enter(door, who, expect, f"{door.id}-qr", "scanned", {"cmd": "scan", **shown})
+
+    async def face(self, door: DoorSpec, person: str, who: str, expect: str, similarity: float = 94.0) -> None:
+        """Somebody steps before the face terminal of a door."""
+        command = {"cmd": "face", "person": person, "similarity": similarity}
+        await self._enter(door, who, expect, address(door.id, "face"), "pushed", command)
+
+    async def _enter(
+        self, door: DoorSpec, who: str, expect: str, part: str, sent: str, command: dict[str, Any]
+    ) -> None:
+        self.presented += 1
+        opens = expect == "granted"
+        lock = address(door.id, "relay" if door.relay else "face")
+        await self.devices.command({**command, "id": part})
+        try:
+            start = (await self.devices.event(sent, DECIDED, id=part))["t"]
+            decision = await asyncio.wait_for(self._decisions[door.id].get(), DECIDED)
+        except TimeoutError:
+            self.wrong.append(f"{door.id}: {who}: no decision, expected {expect}")
+            return
+        reason, ms = decision["reason"], None
+        if opens and reason == "granted":
+            try:
+                ms = ((await self.devices.event("unlocked", DECIDED, id=lock))["t"] - start) * 1000
+                self.opened += 1
+                self.times_ms.append(ms)
+            except TimeoutError:
+                self.wrong.append(f"{door.id}: {who}: granted, but the lock never released")
+        if reason != "granted":
+            self.denied[reason] += 1
+        if reason != expect:
+            self.wrong.append(f"{door.id}: {who}: {reason}, expected {expect}")
+        self.show(Line(door, who, reason, ms is not None, ms, reason == expect))
