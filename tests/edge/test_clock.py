@@ -19,6 +19,10 @@ YEAR = 365 * DAY
 SYNCED, KEPT, UNKNOWN = ClockState.SYNCED, ClockState.HOLDOVER, ClockState.UNKNOWN
 
 
+def near(wall: float) -> object:
+    return pytest.approx(wall, rel=0, abs=0.01)
+
+
 class World:
     """True time, and a box whose system clock is `error` seconds off."""
 
@@ -80,7 +84,7 @@ def test_1_2_back_holds_the_floor(back, claims_sync):
     assert at.state is KEPT
     assert notices(clock) == [Notice.CLOCK_STEPPED]
     world.run(2 * DAY, clock)
-    assert clock.now().wall == pytest.approx(world.truth)
+    assert clock.now().wall == near(world.truth)
     bar(world, clock)
     assert notices(clock) == []
 
@@ -108,7 +112,7 @@ def test_3_forward_ten_years_is_not_used_without_a_second_source(claims_sync):
     world.error, world.synced = 0.0, True
     world.run(10, clock, every=2.0)
     assert clock.now().state is SYNCED
-    assert clock.now().wall == pytest.approx(world.truth)
+    assert clock.now().wall == near(world.truth)
 
 
 def test_3_forward_ten_years_is_believed_when_two_sources_agree():
@@ -139,6 +143,18 @@ def test_4_a_synced_step_is_accepted_with_an_alarm(step):
     assert notices(clock) == []
 
 
+def test_4_a_step_back_and_then_no_source_goes_on_from_the_floor():
+    world = World(error=1800.0)
+    clock = world.clock()
+    floor = clock.now().wall
+    world.error = 0.0
+    assert clock.now().wall == floor
+    world.synced = False
+    world.run(2, clock)
+    world.run(600, clock)
+    assert clock.now().wall == near(floor + 600)
+
+
 def test_4_a_small_correction_is_no_alarm():
     world = World()
     clock = world.clock()
@@ -157,6 +173,9 @@ def test_4_steps_of_a_day_in_sum_need_a_second_source():
     assert clock.now().state is UNKNOWN
     assert clock.mark().wall < world.truth + DAY + HORIZON
     clock.second_opinion(world.wall())
+    for _ in range(20):
+        world.error += 3500.0
+        world.run(2, clock, every=2.0)
     assert clock.now().state is SYNCED
 
 
@@ -198,7 +217,7 @@ def test_6_boot_with_a_floor_of_yesterday_then_three_days_offline():
     world.error = -10 * YEAR  # the system clock is of no use; floor and monotonic carry on
     world.run(3 * DAY, clock)
     assert clock.now().state is KEPT
-    assert clock.now().wall == pytest.approx(world.truth)
+    assert clock.now().wall == near(world.truth)
     bar(world, clock)
     world.run(4 * DAY, clock)
     assert clock.now().state is UNKNOWN
@@ -216,6 +235,17 @@ def test_6_how_long_the_power_was_off_and_who_counted(off, chip, state):
     bar(world, clock)
 
 
+def test_6_a_restart_in_the_same_boot_does_not_open_the_door_to_a_wrong_time_server():
+    world = World()
+    clock = world.clock()
+    world.run(60, clock)
+    mark = clock.mark()
+    world.error = 10 * YEAR
+    assert world.clock(mark=mark).now().state is UNKNOWN
+    world.reboot()
+    assert world.clock(mark=mark).now().state is SYNCED, "how long the power was off is not known"
+
+
 def test_6_a_restart_in_the_same_boot_goes_on_where_it_was():
     world = World()
     clock = world.clock()
@@ -225,7 +255,7 @@ def test_6_a_restart_in_the_same_boot_goes_on_where_it_was():
     mark = clock.mark()
     world.run(2 * DAY)
     again = world.clock(mark=mark)
-    assert again.now().wall == pytest.approx(world.truth)
+    assert again.now().wall == near(world.truth)
     assert again.now().state is KEPT
     world.run(6 * DAY)
     assert again.now().state is UNKNOWN
@@ -245,11 +275,20 @@ def test_7_a_slow_pull_is_bounded(pull):
         assert abs(clock.now().wall - world.truth) <= STEP + DRIFT * 600
     assert seen == [Notice.CLOCK_DRIFT]
     assert clock.now().state is KEPT
-    if pull > 0:
-        bar(world, clock)
+    bar(world, clock)
     world.error = 0.0
     world.run(60, clock, every=60.0)
     assert clock.now().state is SYNCED
+
+
+def test_7_a_poor_crystal_is_no_pull():
+    world = World()
+    clock = world.clock()
+    for _ in range(7 * 24):
+        world.error += 100e-6 * 3600
+        world.run(3600, clock, every=3600.0)
+        assert clock.now().state is SYNCED
+    assert notices(clock) == []
 
 
 def test_7_control_without_the_bound_the_pull_moves_expiry_by_hours():
@@ -267,6 +306,8 @@ def test_7_a_confirmed_pull_is_the_new_truth():
     assert clock.now().state is KEPT
     clock.second_opinion(world.wall())
     assert clock.now().state is SYNCED
+    world.error, world.synced = YEAR, False
+    assert clock.now().state is UNKNOWN, "confirmed: from here on a jump is a jump again"
 
 
 @pytest.mark.parametrize("gap", [600.0, -600.0])
@@ -314,7 +355,7 @@ def test_8_the_second_source_alone_carries_a_box_without_time_server():
         world.run(DAY, clock)
         clock.second_opinion(world.truth)
     assert clock.now().state is KEPT
-    assert clock.now().wall == pytest.approx(world.truth, abs=2)
+    assert clock.now().wall == near(world.truth + 1)
     clock.take_notices()
     clock.second_opinion(world.truth + YEAR)
     clock.second_opinion(world.truth + YEAR)
@@ -325,6 +366,53 @@ def test_8_the_second_source_alone_carries_a_box_without_time_server():
     clock.second_opinion(world.truth)
     assert clock.now().state is KEPT
     assert notices(clock) == []
+
+
+def test_8_a_smaller_difference_lifts_doubt_to_holdover():
+    world = World()
+    clock = world.clock()
+    for gap, state in ((YEAR, UNKNOWN), (600.0, KEPT), (YEAR, UNKNOWN), (-YEAR, KEPT)):
+        clock.second_opinion(world.wall() + gap)
+        assert clock.now().state is state
+
+
+def test_8_the_second_source_alone_does_not_sleep_through_suspend():
+    world = World(synced=False)
+    clock = world.clock()
+    clock.second_opinion(world.truth)
+    assert clock.now().state is KEPT
+    world.truth += 8 * 3600
+    bar(world, clock)
+    assert clock.now().state is UNKNOWN
+
+
+def test_8_once_a_time_server_was_there_the_system_clock_counts_again():
+    world = World(synced=False)
+    clock = world.clock()
+    clock.second_opinion(world.truth)
+    world.synced = True
+    world.run(4, clock)
+    world.synced = False
+    for _ in range(1000):
+        world.error += 4.0
+        world.run(2, clock)
+    assert clock.now().state is UNKNOWN
+
+
+def test_8_doubt_ends_when_the_system_clock_comes_back():
+    world = World()
+    clock = world.clock()
+    world.synced = False
+    for error, state in ((YEAR, UNKNOWN), (0.0, KEPT), (YEAR, UNKNOWN)):
+        world.error = error
+        assert clock.now().state is state
+    world.error, world.synced = 0.0, True
+    world.run(4, clock)
+    assert clock.now().state is SYNCED
+    for _ in range(20):
+        world.error -= 1.0
+        world.run(4, clock)
+    assert clock.now().state is KEPT, "pulled, but no longer in doubt"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -526,8 +614,8 @@ def test_an_unsynced_clock_within_the_horizon_is_followed_forward_only():
     clock = world.clock()
     world.synced, world.error = False, 1800.0
     world.run(4, clock)
-    assert clock.now().wall == pytest.approx(world.truth + 1800)
+    assert clock.now().wall == near(world.truth + 1800)
     assert clock.now().state is KEPT
     world.error = 0.0
     world.run(4, clock)
-    assert clock.now().wall == pytest.approx(world.truth + 1800)
+    assert clock.now().wall == near(world.truth + 1800)

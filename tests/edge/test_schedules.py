@@ -1,5 +1,6 @@
 """Schedules: forms, boundaries, daylight saving, and a slow oracle that walks over the ranges minute by minute."""
 
+import math
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
@@ -48,6 +49,13 @@ def at(text: str, tz: ZoneInfo = SHANGHAI, fold: int = 0) -> float:
 )
 def test_boundaries(moment, open_):
     assert allows(OFFICE, at(moment), SHANGHAI, ()) is open_
+
+
+def test_the_last_instant_before_an_end_is_not_rounded_up():
+    end = at("2026-11-23 12:00:00")
+    assert allows(OFFICE, math.nextafter(end, 0), SHANGHAI, ())
+    start = at("2026-11-23 13:00:00")
+    assert not allows(OFFICE, math.nextafter(start, 0), SHANGHAI, ())
 
 
 def test_a_holiday_closes_its_own_day_and_not_the_night_before():

@@ -143,8 +143,9 @@ class Clock:
         elif chip and self._last_sync is not None and system - self._last_sync <= HOLDOVER:
             start = max(self._floor, system)
             self._holdable = True
-        self._line = self._base = start - self._steady()  # wall minus steady: now, and when last fixed by a source
-        self._reference: tuple[float, float] | None = None  # steady, and system minus steady, when last confirmed
+        steady_now = self._steady()
+        self._line = self._base = start - steady_now  # wall minus steady: now, and when last fixed by a source
+        self._reference = (steady_now, self._line)  # steady, and wall minus steady, when last confirmed
         self._stepped = 0.0
         self._offset = system - now
         self._disputed = self._far = self._drifting = self._vouched = self._follow = False
@@ -191,7 +192,6 @@ class Clock:
         self._far = False
         if self._kernel and abs(wall - system) <= AGREE:
             self._disputed = self._drifting = self._anchored = False  # confirmed: any step forward is believed
-            self._reference = None
             self._stepped = 0.0
         elif self._kernel:
             if not self._disputed:
@@ -203,8 +203,8 @@ class Clock:
                 self._say(Notice.CLOCK_STEPPED, f"second source moves the time by {lead:+.0f} s")
             self._disputed = False
             self._vouched = self._holdable = self._anchored = True
-            self._last_sync = max(wall, self._floor)
-            self._line = self._base = self._last_sync - steady
+            self._last_sync = wall
+            self._line = self._base = wall - steady
         else:
             if not self._disputed:
                 self._say(Notice.CLOCK_DRIFT, f"second source differs by {lead:+.0f} s")
@@ -226,7 +226,7 @@ class Clock:
         self._follow = self._kernel and not self._disputed and self._believable(steady, system)
         if self._follow:
             self._line = self._base = system - steady
-            self._last_sync = max(system, self._floor)
+            self._last_sync = system
             self._holdable = self._anchored = True
             self._far = self._vouched = False
             self._enter(ClockState.SYNCED)
@@ -242,7 +242,7 @@ class Clock:
         """Whether the system clock of a synced kernel fits what is known: the floor, steps so far, the drift bound."""
         if system < self._floor - HORIZON:
             return False
-        if not self._anchored or self._reference is None:
+        if not self._anchored:
             self._reference = (steady, system - steady)
             return True
         since, offset = self._reference
@@ -266,7 +266,7 @@ class Clock:
         """A source that is not trusted says `wall`: later within the horizon is taken over, beyond it raises doubt."""
         if wall - steady > self._base + HORIZON:
             self._far = True
-        elif self._holdable:
+        else:
             self._line = max(self._line, wall - steady)
 
     def _enter(self, state: ClockState) -> None:
