@@ -2,16 +2,15 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import mqtt, stream
@@ -19,11 +18,10 @@ from lintel.edge.profiles.fields import UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, sa
 from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.profiles.samples import Meaning, Sample, differences, same_message
 from lintel.edge.profiles.serial import SerialSpec
+from lintel.edge.tables import mistakes_of, read_table
 
-MAX_BYTES: Final = 256 * 1024
-MAX_DEPTH: Final = 16
-MAX_DOTS: Final = 100
-"""Dots in one line: tomllib needs quadratic time for long dotted keys."""
+_TAGS: Final = ("delimited", "idle_gap", "length")
+"""Values of `kind` that pydantic puts into the path of a mistake; no file spells them there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def load(path: Path) -> Profile:
 
 
 def _load(path: Path | Traversable, file: str) -> Profile:
-    table = _parse(path, file)
+    table = read_table(path, file)
     mistakes = list(_unsafe(table))
     driver = table.get("driver")
     if driver not in _FILES:
@@ -103,15 +101,13 @@ def _load(path: Path | Traversable, file: str) -> Profile:
     try:
         read = _adapter(str(driver)).validate_json(json.dumps(table, default=_no_json))
     except ValidationError as error:
-        found = [
-            Mistake(_path(e["loc"]), f"{_expected(e)} [schema_violation]") for e in error.errors(include_url=False)
-        ]
+        found = mistakes_of(error, _TAGS)
         raise ConfigError(file, mistakes + [m for m in found if m.where not in known]) from None
     stem = path.name.removesuffix(".toml")
     if read.name != stem:
         mistakes.append(Mistake("name", f"expected {stem!r}, the name of the file [schema_violation]"))
     spec = read.serial if isinstance(read, _SerialFile) else read.mqtt
-    mistakes += [Mistake(where, f"expected {expected} [schema_violation]") for where, expected in spec.contradictions()]
+    mistakes += [Mistake(where, f"{expected} [schema_violation]") for where, expected in spec.contradictions()]
     if mistakes:
         raise ConfigError(file, mistakes)
     return Profile(read.name, read.title, read.vendor, read.driver, read.source, read.firmware, spec, read.sample)
@@ -183,42 +179,6 @@ def find(name: str, dirs: Sequence[Path] = ()) -> Profile:
     raise ConfigError(name[:64], [Mistake("profile", f"expected the name of a profile: {', '.join(sorted(known))}")])
 
 
-def _parse(path: Path | Traversable, file: str) -> dict[str, Any]:
-    try:
-        with path.open("rb") as handle:
-            raw = handle.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(file, [Mistake("file", f"expected a readable file: {error.strerror}")]) from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(file, [Mistake("file", f"expected at most {MAX_BYTES // 1024} kB [too_large]")])
-    for row, text in enumerate(raw.splitlines(), 1):
-        if text.count(b".") > MAX_DOTS:
-            raise ConfigError(file, [Mistake(f"line {row}", f"expected at most {MAX_DOTS} dots [too_large]")])
-    try:
-        table = tomllib.loads(raw.decode())
-        deep = _depth(table) > MAX_DEPTH
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError(file, [Mistake(f"line {line}", "expected UTF-8 text [bad_format]")]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(file, [Mistake("file", f"expected TOML: {error} [bad_format]")]) from None
-    except RecursionError:
-        deep = True
-    if deep:
-        raise ConfigError(file, [Mistake("file", f"expected at most {MAX_DEPTH} levels of nesting [too_large]")])
-    return table
-
-
-def _depth(table: object) -> int:
-    deepest, todo = 0, [(table, 1)]
-    while todo:
-        value, depth = todo.pop()
-        deepest = max(deepest, depth)
-        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        todo += [(child, depth + 1) for child in children if isinstance(child, dict | list)]
-    return deepest
-
-
 def _unsafe(value: object, where: str = "") -> Iterator[Mistake]:
     """Values no profile may hold: templates, expressions, NaN, dates. Depth is already bounded."""
     if isinstance(value, dict):
@@ -239,22 +199,5 @@ def _unsafe(value: object, where: str = "") -> Iterator[Mistake]:
         yield Mistake(where, "expected a string, number or truth value, no date [unsafe_value]")
 
 
-def _no_json(value: object) -> JsonValue:
+def _no_json(value: object) -> str:
     return str(value)  # a date: reported by `_unsafe`, and as text it lets the other mistakes be found
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    path = ""
-    for step in loc:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
-    return path or "file"
-
-
-def _expected(error: Any) -> str:  # noqa: ANN401  pydantic's error dict
-    kind, message = error["type"], error["msg"]
-    if kind == "missing":
-        return "expected this key: it is required"
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return "expected no such key: it is unknown here"
-    message = message.removeprefix("Value error, ").removeprefix("Input should be ").replace("tuple", "a list")
-    return f"expected {message[:1].lower() + message[1:]}"
