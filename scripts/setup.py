@@ -1,0 +1,272 @@
+"""Makes `.venv` for `./lintel`: pinned packages, each checked against its hash, and the system packages beside them.
+
+Called by the launcher as `setup.py LEVEL KEY`. Standard library only. Two starts at once take turns, a failure leaves
+no half-made environment, and an interrupted set-up is found and repaired by the next start.
+"""
+# ruff: noqa: INP001, S603 -- a script, not a package; it runs the programs that it names itself
+
+import collections
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+CHINESE = next((v for k in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := os.environ.get(k))), "").startswith("zh")
+
+LEVELS = ("base", "demo", "dev")
+"""Each level holds the one before; `constraints.txt` is divided by the same words."""
+
+PROGRAMS: Mapping[str, Mapping[str, str]] = {
+    "base": {},
+    "demo": {"mosquitto": "mosquitto"},
+    "dev": {"mosquitto": "mosquitto", "strace": "strace", "systemd-analyze": "systemd", "git": "git"},
+}
+"""Program -> Debian package, for each level."""
+
+
+Word = str | Path
+
+
+class Failed(Exception):  # noqa: N818 -- the set-up failed; the message has been said
+    """The set-up cannot go on."""
+
+
+def say(english: str, chinese: str) -> None:
+    """Tell the user, on stderr so that a command's own output stays clean."""
+    print(f"lintel: {chinese if CHINESE else english}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def call(command: Sequence[Word], *, keep_open: Sequence[int] = (), **environment: str) -> None:
+    """Run a program; on a terminal show the line it is at. If it fails, show its last lines and raise Failed."""
+    tail: collections.deque[str] = collections.deque(maxlen=12)
+    live = sys.stderr.isatty()
+    with subprocess.Popen(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=keep_open,
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 -- for the type checker
+        for line in process.stdout:
+            tail.append(line.rstrip())
+            if live:
+                sys.stderr.write(f"\r\x1b[K  {line.strip()[:76]}")
+        if live:
+            sys.stderr.write("\r\x1b[K")
+    if process.returncode:
+        sys.stderr.writelines(f"  {line}\n" for line in tail)
+        raise Failed
+
+
+def apt(packages: Sequence[str]) -> bool:
+    """Install Debian packages where we may; False when we may not or it failed (said)."""
+    if shutil.which("apt-get") is None:
+        return False
+    root: list[str] = []
+    if os.geteuid() != 0:
+        sudo = shutil.which("sudo")
+        if sudo is None or subprocess.run([sudo, "-n", "true"], capture_output=True, check=False).returncode:
+            return False
+        root = [sudo, "-n"]
+    names = " ".join(packages)
+    say(f"installing system packages with apt: {names}", f"正在用 apt 安装系统软件包：{names}")
+    get = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=120"]
+    for wait in (3, 10, None):
+        try:
+            call([*get, "update"])
+            break
+        except Failed:
+            # Old package lists may still do, so the third failure is not the end.
+            again = (
+                ("; trying again", "，正在重试") if wait else ("; going on with the old lists", "，继续使用旧的列表")
+            )
+            say(f"apt-get update failed{again[0]}", f"apt-get update 失败{again[1]}")
+            time.sleep(wait or 0)
+    try:
+        call([*get, "install", "-y", "--no-install-recommends", *packages])
+    except Failed:
+        return False
+    return True
+
+
+def programs(level: str) -> None:
+    """See to the programs that a level needs. The demo can do without; the tests cannot."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    missing = {package for name, package in PROGRAMS[level].items() if shutil.which(name, path=path) is None}
+    if not missing or apt(sorted(missing)):
+        return
+    names = " ".join(sorted(missing))
+    if level == "dev":
+        say(
+            f"the tests need {names}: run `apt-get install {names}` as root, then this again",
+            f"测试需要 {names}：请以 root 运行 `apt-get install {names}`，然后重试",
+        )
+        raise Failed
+    say(
+        f"{names} is not installed (`apt-get install {names}` as root); going on with the embedded broker",
+        f"未安装 {names}（以 root 运行 `apt-get install {names}`）；将使用内置的消息代理继续",
+    )
+
+
+def pins(level: str) -> str:
+    """The part of `constraints.txt` that a level needs: its section and those before it."""
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    beyond = LEVELS[LEVELS.index(level) + 1 :]
+    return text.split(f"# [{beyond[0]}]")[0] if beyond else text
+
+
+def with_uv(uv: str, pinned: Path, lock: int) -> None:
+    """Fill `.venv` by uv: seconds instead of a minute."""
+    quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+    if not VENV.exists():
+        call([uv, "venv", "--python", Path(sys.executable).resolve(), VENV], keep_open=[lock], **quiet)
+    install: list[Word] = [uv, "pip", "install", "--python", VENV / "bin/python", "--no-deps"]
+    call([*install, "--only-binary", ":all:", "--require-hashes", "-r", pinned], keep_open=[lock], **quiet)
+    call([*install, "--no-build-isolation", "--offline", "-e", ROOT], keep_open=[lock], **quiet)
+
+
+def with_pip(pinned: Path, lock: int) -> None:
+    """Fill `.venv` by the interpreter's own venv and pip."""
+    python = Path(sys.executable).resolve()
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    has_ensurepip: list[Word] = [python, "-I", "-c", "import ensurepip, venv"]
+    if subprocess.run(has_ensurepip, capture_output=True, check=False).returncode and not apt([package]):
+        say(
+            f"Python's venv module is missing: run `apt-get install {package}` as root, then this again",
+            f"缺少 Python 的 venv 模块：请以 root 运行 `apt-get install {package}`（或安装 uv），然后重试",
+        )
+        raise Failed
+    if not (VENV / "bin/pip").exists():
+        call([python, "-I", "-m", "venv", VENV], keep_open=[lock])
+    install: list[Word] = [
+        VENV / "bin/python",
+        "-I",
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ]
+    call([*install, "--only-binary", ":all:", "--require-hashes", "-r", pinned], keep_open=[lock], PIP_USER="0")
+    call([*install, "--no-build-isolation", "--no-index", "-e", ROOT], keep_open=[lock], PIP_USER="0")
+
+
+def fill(level: str, lock: int) -> None:
+    """Bring `.venv` to a level. uv where it is present and works, else pip."""
+    text = pins(level)
+    count = sum("==" in line for line in text.splitlines())
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        pinned = Path(file.name)
+        if uv := shutil.which("uv"):
+            say(
+                f"installing {count} Python packages into .venv with uv", f"正在用 uv 把 {count} 个 Python 包装入 .venv"
+            )
+            try:
+                return with_uv(uv, pinned, lock)
+            except Failed:
+                say("uv could not do it; trying pip", "uv 未能完成，改用 pip")
+        say(
+            f"installing {count} Python packages into .venv with pip (about a minute)",
+            f"正在用 pip 安装 {count} 个 Python 包（约一分钟）",
+        )
+        try:
+            return with_pip(pinned, lock)
+        except Failed:
+            say(
+                "the packages could not be installed; see above. Is the network there, or a mirror set for pip or uv?",
+                "软件包安装失败，原因见上。请检查网络，或为 pip / uv 设置镜像。",
+            )
+            raise
+
+
+@contextmanager
+def turn() -> Iterator[TextIO]:
+    """Wait for other set-ups of this clone. The file's text is "busy" while one runs, so a killed one leaves a trace.
+
+    The installers inherit the lock: when only this script was killed, the next one still waits for them.
+    """
+    with (ROOT / ".venv.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another start is setting up; waiting for it", "另一个进程正在安装，请稍候")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def usable() -> bool:
+    """Whether `.venv` holds an interpreter of a supported version."""
+    check = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
+    try:
+        return (
+            subprocess.run([VENV / "bin/python", "-I", "-c", check], capture_output=True, check=False).returncode == 0
+        )
+    except OSError:
+        return False
+
+
+def set_up(level: str, key: str) -> None:
+    """Bring programs and `.venv` to a level, and stamp it with the launcher's key once it is complete."""
+    programs(level)
+    with turn() as lock:
+        stamp = VENV / f".lintel-{level}"
+        interrupted = os.fstat(lock.fileno()).st_size > 0
+        if not interrupted and usable() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+            return  # another start did it while we waited
+        fresh = interrupted or not usable()
+        if fresh:
+            shutil.rmtree(VENV, ignore_errors=True)
+        lock.write("busy")
+        lock.flush()
+        for each in LEVELS:
+            (VENV / f".lintel-{each}").unlink(missing_ok=True)
+        try:
+            fill(level, lock.fileno())
+        except Failed:
+            if fresh:
+                shutil.rmtree(VENV, ignore_errors=True)
+            lock.truncate(0)
+            raise
+        for each in LEVELS[: LEVELS.index(level) + 1]:
+            (VENV / f".lintel-{each}").write_text(key, encoding="utf-8")
+        lock.truncate(0)
+        say("ready", "安装完成")
+
+
+def main() -> int:
+    """Exit 0 when the level is ready, 1 when the reason has been said."""
+    _, level, key = sys.argv
+    try:
+        set_up(level, key)
+    except Failed:
+        return 1
+    except OSError as error:
+        say(
+            f"cannot set up in {ROOT}: {error.strerror}. Run it once as the owner of this directory.",
+            f"无法在 {ROOT} 中安装：{error.strerror}。请先以该目录的所有者运行一次。",
+        )
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; the next start begins anew", "已中断；下次启动会重新安装")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""`./lintel` from a clone: sets up once, starts at once afterwards, says what to do when it cannot, leaves no ruin.
+
+The real installation is run by CI itself, which begins from a clean clone; here `uv` is a stand-in that counts its
+calls.
+"""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pip
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = Path(sys.executable).resolve()
+
+UV = """#!/bin/sh
+echo "$*" >> {log}
+{extra}
+case "$1 $*" in
+    venv*) exec {python} -I -m venv --without-pip {clone}/.venv ;;
+    *" -e "*)
+        printf '#!/bin/sh\\nprintf "[%%s]" "$@"\\n' > {clone}/.venv/bin/lintel
+        chmod +x {clone}/.venv/bin/lintel
+        ;;
+esac
+"""
+
+
+class Box:
+    """A machine with a clone of this project and only the programs that are put into its PATH."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.clone = home / "some clone"
+        self.bin = home / "bin"
+        self.log = home / "uv.log"
+        self.environment = {"HOME": str(home), "LANG": "C.UTF-8", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+        self.bin.mkdir()
+        for name in ("cat", "chmod", "cksum", "flock", "readlink", "sh", "sleep"):
+            (self.bin / name).symlink_to(str(shutil.which(name)))
+        self.clone.mkdir()
+        for name in ("lintel", "pyproject.toml", "constraints.txt"):
+            shutil.copy2(ROOT / name, self.clone / name)
+        shutil.copytree(ROOT / "scripts", self.clone / "scripts")
+
+    def program(self, name: str, text: str) -> None:
+        """Put a program into PATH."""
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def python(self, name: str = "python3") -> None:
+        """Put this interpreter into PATH."""
+        self.program(name, f'#!/bin/sh\nexec {PYTHON} "$@"\n')
+
+    def uv(self, extra: str = "") -> None:
+        """Put the stand-in for uv into PATH; `extra` is run in each of its calls."""
+        clone = str(self.clone).replace(" ", "\\ ")
+        self.program("uv", UV.format(log=self.log, python=PYTHON, clone=clone, extra=extra))
+
+    def environment_with_pip(self) -> None:
+        """Make `.venv` with the pip that the tests run with: faster than to unpack Python's own."""
+        venv = self.clone / ".venv"
+        subprocess.run([PYTHON, "-I", "-m", "venv", "--without-pip", venv], check=True)
+        next(venv.glob("lib/python3*/site-packages")).joinpath("pip").symlink_to(Path(pip.__file__).parent)
+        (venv / "bin/pip").touch()
+
+    def calls(self) -> int:
+        """How often uv was called so far."""
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
+
+    def begin(self, *words: str, program: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+        """Start the launcher from a directory that is not the clone."""
+        return subprocess.Popen(
+            [str(program or self.clone / "lintel"), *words],
+            cwd="/",
+            env={"PATH": str(self.bin)} | self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, program: Path | None = None, **environment: str) -> tuple[int, str, str]:
+        """Run the launcher: exit status, output, messages."""
+        process = self.begin(*words, program=program, **environment)
+        out, err = process.communicate(timeout=90)
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("script", ["lintel", "scripts/test"])
+def test_the_scripts_are_plain_shell(shell: str, script: str) -> None:
+    subprocess.run([shell, "-n", str(ROOT / script)], check=True)
+    assert os.access(ROOT / script, os.X_OK)
+
+
+def test_without_python(box: Box) -> None:
+    status, out, err = box.run("run")
+    assert (status, out) == (1, "")
+    assert "no python3 found" in err
+    assert "apt-get install python3" in err
+
+
+def test_messages_are_chinese_where_the_language_is(box: Box) -> None:
+    assert "未找到 python3" in box.run("run", LANG="zh_CN.UTF-8")[2]
+    assert "未找到 python3" not in box.run("run", LANG="zh_CN.UTF-8", LC_ALL="C")[2]
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.10", "3.14"])
+def test_python_too_old_or_too_new(box: Box, version: str) -> None:
+    box.program("python3", f"#!/bin/sh\necho {version}\n")
+    status, _, err = box.run("run")
+    assert status == 1
+    assert "3.11, 3.12 or 3.13" in err
+    assert f"python3={version}" in err
+    assert not (box.clone / ".venv").exists()
+
+
+def test_another_python_is_found(box: Box) -> None:
+    box.program("python3", "#!/bin/sh\necho 3.9\n")
+    box.python("python3.12")
+    box.uv()
+    assert box.run("run")[0] == 0
+
+
+def test_a_python_can_be_named(box: Box) -> None:
+    box.python("my-own")
+    box.uv()
+    assert box.run("run", LINTEL_PYTHON=str(box.bin / "my-own"))[0] == 0
+
+
+def test_without_the_venv_module(box: Box) -> None:
+    """As on a Debian without python3-venv: an interpreter that cannot import ensurepip, nobody to install it."""
+    real = box.home / "real"
+    subprocess.run([PYTHON, "-I", "-m", "venv", "--without-pip", real], check=True)
+    lame = box.home / "lame"
+    lame.write_text(f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\nexec {PYTHON} "$@"\n')
+    lame.chmod(0o755)
+    site = next(real.glob("lib/python3*/site-packages"))
+    (site / "sitecustomize.py").write_text(f"import sys\nsys.executable = {str(lame)!r}\n")
+    status, _, err = box.run("run", LINTEL_PYTHON=str(real / "bin/python"))
+    assert status == 1
+    assert f"apt-get install python3.{sys.version_info.minor}-venv" in err
+    assert not (box.clone / ".venv").exists()
+
+
+def test_without_a_network(box: Box) -> None:
+    box.python()
+    box.uv("exit 2")
+    status, _, err = box.run("run")
+    assert status == 1
+    assert "uv could not do it; trying pip" in err
+    assert "could not be installed" in err
+    assert "Is the network there" in err
+    assert not (box.clone / ".venv").exists()
+    assert (box.clone / ".venv.lock").read_text() == "", "a failure that was cleaned up is no interruption"
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_file_with_another_hash_is_refused(box: Box, honest: bool) -> None:
+    wheel = box.home / "tiny-1.0-py3-none-any.whl"
+    parts = {
+        "tiny.py": b"",
+        "tiny-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+        "tiny-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{n},sha256={_sum(b)},{len(b)}\n" for n, b in parts.items()) + "tiny-1.0.dist-info/RECORD,,\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, body in (parts | {"tiny-1.0.dist-info/RECORD": record.encode()}).items():
+            archive.writestr(name, body)
+    digest = hashlib.sha256(wheel.read_bytes() if honest else b"what was reviewed").hexdigest()
+    (box.clone / "constraints.txt").write_text(f"# [base]\ntiny==1.0 --hash=sha256:{digest}\n# [demo]\n# [dev]\n")
+    box.python()
+    box.environment_with_pip()
+    _, _, err = box.run("run", PIP_FIND_LINKS=str(box.home))
+    # The honest file goes in; then the build backend is missing, since nothing else is pinned here.
+    assert ("DO NOT MATCH THE HASHES" in err) is not honest
+    assert ("hatchling" in err) is honest
+
+
+def _sum(body: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+
+
+def test_the_second_start_installs_nothing(box: Box) -> None:
+    box.python()
+    box.uv()
+    status, out, err = box.run("run", "--config", "a b")
+    assert (status, out) == (0, "[run][--config][a b]")
+    assert "ready" in err
+    first = box.calls()
+    assert first == 3
+    assert box.run("run") == (0, "[run]", "")
+    assert box.calls() == first
+    (box.clone / ".venv/.lintel-base").unlink()  # the control
+    assert box.run("run")[0] == 0
+    assert box.calls() > first
+
+
+def test_what_changes_the_pins_installs_again(box: Box) -> None:
+    box.python()
+    box.uv()
+    box.run("run")
+    first = box.calls()
+    with (box.clone / "pyproject.toml").open("a") as file:
+        file.write("# one more dependency\n")
+    box.run("run")
+    second = box.calls()
+    assert second > first
+    box.clone = box.clone.rename(box.home / "moved")  # an environment knows its place by heart
+    box.uv()
+    assert box.run("run")[0] == 0
+    assert box.calls() > second
+
+
+def test_the_demo_holds_what_the_gateway_needs(box: Box) -> None:
+    box.python()
+    box.uv()
+    box.program("mosquitto", "#!/bin/sh\n")
+    box.run("--verbose", "demo")
+    first = box.calls()
+    assert box.run("run") == (0, "[run]", "")
+    assert box.calls() == first
+
+
+def test_tests_say_what_they_miss(box: Box) -> None:
+    box.python()
+    box.uv()
+    box.environment["PATH"] = str(box.bin)
+    status, _, err = box.run("test")
+    if all(shutil.which(name, path="/usr/sbin:/sbin") for name in ("mosquitto", "strace", "systemd-analyze", "git")):
+        pytest.fail("this machine keeps every program in /usr/sbin; the test needs another way to hide them")
+    assert status == 1
+    assert "apt-get install" in err
+    assert "strace" in err
+
+
+def test_two_first_starts_take_turns(box: Box) -> None:
+    box.python()
+    box.uv(f"exec 9>{box.home}/inside; flock -n 9 || echo CLASH >> {box.log}; sleep 0.1")
+    starts = [box.begin("run", str(n)) for n in range(3)]
+    results = [start.communicate(timeout=90)[0] for start in starts]
+    assert results == ["[run][0]", "[run][1]", "[run][2]"]
+    assert "CLASH" not in box.log.read_text()
+    assert box.calls() == 3, "only one of them installed"
+
+
+def test_a_killed_set_up_is_repaired(box: Box) -> None:
+    box.python()
+    box.uv('case "$*" in *require-hashes*) kill -9 $PPID; exit 1 ;; esac')
+    assert box.run("run")[0] != 0
+    assert (box.clone / ".venv").exists(), "the kill came in the middle"
+    (box.clone / ".venv/half").touch()
+    box.uv()
+    assert box.run("run")[:2] == (0, "[run]")
+    assert not (box.clone / ".venv/half").exists()
+
+
+def test_through_a_link_and_at_once(box: Box) -> None:
+    box.python()
+    box.uv()
+    box.run("run")
+    link = box.home / "link"
+    link.symlink_to(box.clone / "lintel")
+    took = []
+    for _ in range(7):
+        start = time.perf_counter()
+        assert box.run("status", program=link) == (0, "[status]", "")
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.03, "the launcher costs more than 30 ms"
