@@ -21,12 +21,6 @@ from lintel.edge.profiles.mqtt_spec import PRESENTATIONS, Answer, Message, Momen
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Longest message: a picture of 1 MB and a scene of 2 MB in base64 (`mqtt/face` v1.25, RecPush)."""
 
-FOREIGN: Final = "@"
-"""Begins the credential of somebody whom only the terminal knows (enrolled there, or a stranger: "@" alone).
-
-Such a value never stands on an allowlist, so it is decided `unknown_credential` and still has its line in the journal.
-"""
-
 _HUGE = 10**18
 _steps = cache(steps)
 _DECODER = msgspec.json.Decoder()
@@ -34,8 +28,9 @@ _DECODER = msgspec.json.Decoder()
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One message understood. `score`, `liveness` 0 to 1; `time` Unix seconds by the device's clock, else None.
+    """One message understood. `credential` is "" for a face that the gateway does not know.
 
+    `score`, `liveness` 0 to 1; `time` Unix seconds by the device's clock, else None.
     `live` is whether the profile's own conditions for a live event hold (the clock is not looked at). `malformed`:
     a field that is needed is missing or is no value of its kind. `raw_record` is what `record` is in JSON.
     """
@@ -168,18 +163,17 @@ def _all(wanted: Mapping[str, str | int | bool], document: JsonValue, *, fold: b
 
 
 def _credential(message: Message, document: JsonValue) -> tuple[str, bool]:
-    """The credential's text and whether the message is malformed."""
-    for pointers, prefix in ((message.credential, ""), (message.foreign, FOREIGN)):
-        for pointer in pointers:
-            value = find(document, pointer, fold=message.fold_keys)
-            if value is None:
-                continue
-            found = text(value)
-            if found is None:
-                return "", True
-            if found.strip():  # a single space stands for "none" in some firmware
-                return prefix + found, False
-    return (FOREIGN, False) if message.kind == "face" else ("", True)
+    """The credential's text, and whether the message is malformed; a face may be a stranger's."""
+    for pointer in message.credential:
+        value = find(document, pointer, fold=message.fold_keys)
+        if value is None:
+            continue
+        found = text(value)
+        if found is None:
+            return "", True
+        if found.strip():  # a single space stands for "none" in some firmware
+            return found, False
+    return "", message.kind != "face"
 
 
 def _share(share: Share | None, document: JsonValue, *, fold: bool) -> tuple[float | None, bool]:

@@ -39,6 +39,7 @@ Filler = Literal[
 `YYYY-MM-DD HH:MM:SS` in the site's time zone, `seconds` a number, `reply_to` the command's own `reply_to`.
 """
 
+_ORDERS_ONLY = {"channel", "seconds", "text"}
 PRESENTATIONS: Final = ("face", "qr", "card")
 
 
@@ -67,8 +68,8 @@ class Message:
     """One kind of message a device sends. The first one whose `match` holds on its topic is taken.
 
     `identity` are the pointers that must name the device where they are present; a topic without `{device}` needs one.
-    `credential` alternatives are tried in order, then `foreign` (an id that only the device knows: never on the
-    allowlist). `record` pointers are joined by "-". `live` are the conditions of a live event, and `clock_tolerance_s`
+    `credential` alternatives are tried in order; a `face` without one is nobody we know. `record` pointers
+    are joined by "-". `live` are the conditions of a live event, and `clock_tolerance_s`
     how far device time may be off for one: anything else is history. `detail` pointers end in the journal as
     `name=value` (facts of the terminal such as "refused"; no credentials, no names of persons). `reply` is the command
     sent back: at once, for a presentation when it is stored. `retained`: a retained copy states the present state.
@@ -84,7 +85,6 @@ class Message:
     identity: Pointers = ()
     fold_keys: bool = False
     credential: Pointers = ()
-    foreign: Pointers = ()
     score: Share | None = None
     liveness: Share | None = None
     record: Pointers = ()
@@ -171,7 +171,9 @@ class MqttSpec:
             yield f"{where}.identity", "expected a pointer to the device's id: a topic does not name the device"
         if message.reply is not None and message.reply not in self.command:
             yield f"{where}.reply", f"expected the name of a command: {', '.join(self.command)}"
-        if message.kind in PRESENTATIONS and not (message.credential or message.foreign):
+        if message.reply is not None and _ORDERS_ONLY & self._fillers(message.reply):
+            yield f"{where}.reply", "expected a command without the fields of orders: channel, seconds, text"
+        if message.kind in ("qr", "card") and not message.credential:
             yield f"{where}.credential", "expected pointers to what was presented"
         if (message.kind == "door") != (message.open is not None):
             yield f"{where}.open", "expected with kind 'door', and only there"
@@ -181,6 +183,9 @@ class MqttSpec:
             yield f"{where}.clock_tolerance_s", "expected together with 'time'"
         if message.time is not None and (message.time.to == "sec_usec") != (len(message.time.at) == 2):
             yield f"{where}.time.at", "expected two pointers with 'sec_usec', else one"
+
+    def _fillers(self, name: str) -> set[str]:
+        return set(self.command[name].field.values()) if name in self.command else set()
 
 
 def _command(where: str, command: Command) -> Iterator[tuple[str, str]]:

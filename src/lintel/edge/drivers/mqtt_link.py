@@ -1,0 +1,229 @@
+"""One connection to an MQTT broker: opened, acknowledged by hand, closed. Says Lost or Refused, never retries.
+
+MQTT 3.1.1 has no receive window, so the bound on what waits here is the broker's `max_inflight_messages` and
+`max_inflight_bytes` for QoS 1 (what is not acknowledged is not followed by more), and our own `Inbox` for QoS 0, which
+drops and counts. A broker that goes far beyond is hung up on; it delivers again what was not acknowledged.
+"""
+
+import asyncio
+import json
+import math
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, cast
+
+import aiomqtt
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from lintel.edge.drivers.base import Line
+from lintel.edge.errors import ConfigError, Lost, Refused
+from lintel.edge.tables import mistakes_of
+
+CONNECT_S: Final = 3.0
+"""Longest wait for the TCP connection, and again for the broker's CONNACK (s)."""
+
+WAITING_MESSAGES: Final = 4096
+WAITING_BYTES: Final = 64 * 1024 * 1024
+"""Most that may wait here unhandled."""
+
+_REFUSALS = frozenset({132, 133, 134, 135})
+"""Protocol version, client identifier, user name or password, not authorised: waiting does not mend these."""
+
+Message = aiomqtt.Message
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of an MQTT line. `ca` switches TLS on; `certificate` and `key` are our own (PEM files).
+
+    `rate` and `burst`: messages per second and at once that one device may send; what is above is dropped and counted.
+    """
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    client_id: Annotated[str, Field(max_length=64)] = ""
+    username: str = ""
+    keepalive: Annotated[int, Field(ge=5, le=3600)] = 30
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
+    burst: Annotated[int, Field(ge=1, le=100_000)] = 40
+
+
+def options_of(line: Line) -> Options:
+    """The checked options of a line; raises ConfigError with all mistakes."""
+    try:
+        return TypeAdapter(Options).validate_json(json.dumps(dict(line.options)))  # strict takes a table only as JSON
+    except ValidationError as error:
+        raise ConfigError(f"line {line.id}", mistakes_of(error)) from None
+
+
+class Inbox(asyncio.Queue[Message]):
+    """What has arrived and waits to be handled: bounded in messages and bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+        self.dropped = 0
+        self.overrun = False
+
+    def put_nowait(self, item: Message) -> None:
+        """Keep a message; above the bounds QoS 0 is dropped and counted, QoS 1 ends the connection."""
+        if self.qsize() >= WAITING_MESSAGES or self.bytes >= WAITING_BYTES:
+            if item.qos == 0:
+                self.dropped += 1
+                return
+            self.overrun = True  # not acknowledged: the broker delivers it again
+        self.bytes += len(item.payload)
+        super().put_nowait(item)
+
+    def _get(self) -> Message:  # the hook by which asyncio's own queues differ
+        item: Message = super()._get()
+        self.bytes -= len(item.payload)
+        return item
+
+
+class Link:
+    """An open connection. Everything that comes in must be given to `acknowledge`, in the order of arrival."""
+
+    def __init__(self, client: aiomqtt.Client, inbox: Inbox) -> None:
+        self._client = client
+        self._inner = client._client  # noqa: SLF001  aiomqtt 2 has no public way to acknowledge by hand
+        self.inbox = inbox
+
+    async def receive(self, most: int = 200) -> list[Message]:
+        """Wait for messages, then take up to `most` that are there. Raises Lost when the connection breaks."""
+        with _lost():
+            batch = [await anext(aiter(self._client.messages))]
+        while len(batch) < most and not self.inbox.empty():
+            batch.append(self.inbox.get_nowait())
+        if self.inbox.overrun:
+            raise Lost(f"the broker sent over {WAITING_MESSAGES} unacknowledged messages: set max_inflight_messages")
+        return batch
+
+    def acknowledge(self, mid: int, qos: int) -> None:
+        """PUBACK one message; nothing happens on a connection that is gone."""
+        self._inner.ack(mid, qos)
+
+    async def subscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe with QoS 1. Raises Refused when the broker declines one of them."""
+        for start in range(0, len(topics), 100):
+            part = topics[start : start + 100]
+            with _lost():
+                codes = await self._client.subscribe([(topic, 1) for topic in part])
+            declined = [t for t, code in zip(part, codes, strict=True) if _value(code) >= 128]
+            if declined:
+                raise Refused(
+                    f"the broker declines {len(declined)} subscriptions, first {declined[0]!r}: check its ACL"
+                )
+
+    async def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Subscribe no longer."""
+        with _lost():
+            await self._client.unsubscribe(list(topics))
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, limit: float = math.inf
+    ) -> None:  # fmt: skip
+        """Publish; with QoS 1 wait for the PUBACK. Raises NotSent when it did not go out, Lost when that is unsure."""
+        try:
+            await self._client.publish(topic, payload, qos=qos, retain=retain, timeout=limit)
+        except aiomqtt.MqttCodeError as error:
+            raise NotSent(str(error)) from None
+        except aiomqtt.MqttError as error:
+            raise Lost(f"the broker does not acknowledge: {error}") from None
+
+
+class NotSent(Lost):
+    """The connection was already gone: nothing of the message has left."""
+
+
+@asynccontextmanager
+async def connect(options: Options, client_id: str, password: str | None) -> AsyncIterator[Link]:
+    """A connection with a persistent session. Raises Lost or Refused, also for what breaks inside the block."""
+    context = await asyncio.to_thread(_tls, options) if options.ca else None
+    inbox = Inbox()
+    queue_type = cast("Any", lambda maxsize: inbox)  # noqa: ARG005  aiomqtt asks a class for its queue
+    client = aiomqtt.Client(
+        options.host,
+        options.port,
+        username=options.username or None,
+        password=password,
+        identifier=client_id,
+        protocol=aiomqtt.ProtocolVersion.V311,
+        clean_session=False,
+        timeout=CONNECT_S,
+        keepalive=options.keepalive,
+        queue_type=queue_type,
+        max_inflight_messages=0,  # a queued order would be sent late
+        tls_context=context,
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+    client.pending_calls_threshold = 100_000
+    inner = client._client  # noqa: SLF001  as above
+    inner.manual_ack_set(on=True)
+    inner.connect_timeout = CONNECT_S
+    where = f"{options.host}:{options.port}"
+    try:
+        await _enter(client, inner.disconnect)
+    except aiomqtt.MqttError as error:
+        gone = inner.socket() is None
+        inner.disconnect()  # aiomqtt leaves the socket open when the CONNACK does not come
+        raise _classified(error, where, closed=gone and context is not None) from None
+    try:
+        yield Link(client, inbox)
+    finally:
+        await client.__aexit__(None, None, None)
+
+
+async def _enter(client: aiomqtt.Client, hang_up: Callable[[], object]) -> None:
+    """Connect; cancelled, wait for the connecting thread, which nothing can interrupt, and leave no socket behind."""
+    entering = asyncio.ensure_future(client.__aenter__())
+    try:
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        await asyncio.wait({entering}, timeout=CONNECT_S)
+        entering.cancel()
+        await asyncio.wait({entering})
+        if not entering.cancelled():
+            entering.exception()  # looked at, so that nobody reports it as never retrieved
+        hang_up()
+        raise
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    try:
+        yield
+    except aiomqtt.MqttError as error:
+        raise Lost(f"the connection to the broker broke: {error}") from None
+
+
+def _classified(error: aiomqtt.MqttError, where: str, *, closed: bool) -> Lost | Refused:
+    cause = error.__context__
+    if isinstance(error, aiomqtt.MqttCodeError) and _value(error.rc) in _REFUSALS:
+        return Refused(f"{where}: {error}")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Refused(f"{where}: the broker's certificate is not trusted: {cause.verify_message}")
+    hint = " (it closed the connection unanswered: check our certificate)" if closed else ""
+    return Lost(f"{where}: {error}{hint}")
+
+
+def _value(code: Any) -> int:  # noqa: ANN401  paho's ReasonCode or a plain number
+    return int(getattr(code, "value", code) or 0)
+
+
+def _tls(options: Options) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=options.ca)
+        if options.certificate:
+            context.load_cert_chain(options.certificate, options.key or None)
+    except (OSError, ValueError) as error:
+        raise Refused(f"TLS files can not be read: {error.__class__.__name__}") from None
+    return context

@@ -1,0 +1,129 @@
+"""What goes out to the devices of an MQTT line: replies, questions, and orders that are sent at most once."""
+
+import asyncio
+import hashlib
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from pydantic import JsonValue
+
+from lintel.edge.drivers.base import Context
+from lintel.edge.drivers.mqtt_devices import Terminal
+from lintel.edge.drivers.mqtt_link import Link, NotSent
+from lintel.edge.errors import Lost
+from lintel.edge.model import Order, Outcome
+from lintel.edge.profiles.mqtt import body, fill
+from lintel.edge.profiles.mqtt_read import Seen
+from lintel.edge.profiles.mqtt_spec import Command
+
+LONGEST_ID: Final = 32
+"""Longest correlation id that terminals are known to give back whole (mqtt/face v1.25, unconfirmed)."""
+
+_WAITING_REPLIES = 10_000
+
+
+class Outgoing:
+    """The sending half of one connection. `broken` is done when the connection is."""
+
+    def __init__(self, context: Context, link: Link, broken: asyncio.Future[None]) -> None:
+        self._context, self._clock, self._link, self._broken = context, context.clock, link, broken
+        self._zone = ZoneInfo(context.timezone)
+        self._outbox: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue(_WAITING_REPLIES)
+        self._waiting: dict[tuple[str, str], asyncio.Future[bool]] = {}
+
+    async def send(self) -> None:
+        """Send what was posted, for ever."""
+        while True:
+            topic, payload, retain = await self._outbox.get()
+            if payload or retain:
+                await self._link.publish(topic, payload, qos=0, retain=retain)
+            else:
+                await self._link.unsubscribe([topic])
+
+    def post(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Send soon. An empty payload deletes a retained message, or, without `retain`, ends a subscription.
+
+        Dropped when ten thousand wait: a device that misses a reply asks again.
+        """
+        if not self._outbox.full():
+            self._outbox.put_nowait((topic, payload, retain))
+
+    def say(self, terminal: Terminal, name: str | None, seen: Seen | None = None) -> None:
+        """Send a command of the profile that is no order: a reply to `seen`, or a question. None: nothing."""
+        if name is not None:
+            self.post(*self.composed(terminal, name, seen))
+
+    def composed(self, terminal: Terminal, name: str | None, seen: Seen | None) -> tuple[str, bytes]:
+        """Topic and payload of such a command; empty for None."""
+        if name is None:
+            return "", b""
+        return self._compose(terminal, terminal.spec.command[name], self._context.new_id(), seen=seen)
+
+    def answered(self, terminal: Terminal, order: str, good: bool) -> None:  # noqa: FBT001  the word of the device
+        """A device answered an order. Too late, or to somebody else's, it changes nothing any more."""
+        waiting = self._waiting.get((terminal.device.id, order))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(good)
+
+    async def order(self, terminal: Terminal, command: Command, order: Order) -> Outcome:
+        """Send an order once. Its outcome is unknown as soon as it may have left and no answer came in time."""
+        order_id = order.id
+        if len(order_id) > LONGEST_ID:
+            order_id = hashlib.blake2b(order.id.encode(), digest_size=LONGEST_ID // 2).hexdigest()
+        topic, payload = self._compose(terminal, command, order_id, order=order)
+        limit = order.deadline - self._clock.now().mono
+        if limit <= 0:
+            return Outcome.ORDER_EXPIRED
+        if command.answer is not None:
+            limit = min(limit, command.answer.timeout_s)
+        key = (terminal.device.id, order_id)
+        answer = self._waiting[key] = asyncio.get_running_loop().create_future()
+        sending = asyncio.create_task(self._send_order(order, topic, payload, answer if command.answer else None))
+        either: set[asyncio.Future[Outcome] | asyncio.Future[None]] = {sending, self._broken}
+        try:
+            await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            return sending.result() if sending.done() else Outcome.UNKNOWN_OUTCOME
+        finally:
+            sending.cancel()
+            del self._waiting[key]
+
+    async def _send_order(
+        self, order: Order, topic: str, payload: bytes, answer: asyncio.Future[bool] | None
+    ) -> Outcome:  # fmt: skip
+        if self._clock.now().mono >= order.deadline:
+            return Outcome.ORDER_EXPIRED
+        try:
+            await self._link.publish(topic, payload, qos=1)
+        except NotSent:
+            return Outcome.NOT_SENT
+        except Lost:
+            return Outcome.UNKNOWN_OUTCOME
+        if answer is None:
+            return Outcome.EXECUTED
+        return Outcome.EXECUTED if await answer else Outcome.REFUSED_BY_DEVICE
+
+    def _compose(
+        self,
+        terminal: Terminal,
+        command: Command,
+        order_id: str,
+        *,
+        order: Order | None = None,
+        seen: Seen | None = None,
+    ) -> tuple[str, bytes]:
+        gateway, address = self._context.gateway, terminal.address
+        values: dict[str, JsonValue] = {"order_id": order_id, "device": address, "gateway": gateway}
+        values |= {"channel": 0, "seconds": 0.0, "text": "", "record": None}
+        if command.reply_to is not None:
+            values["reply_to"] = fill(command.reply_to, address, gateway)
+        if "now_local" in command.field.values():
+            values["now_local"] = self._local()
+        if order is not None:
+            values |= {"channel": order.channel, "seconds": order.seconds, "text": order.text}
+        if seen is not None:
+            values["record"] = seen.raw_record
+        return fill(command.topic, address, gateway), body(command, values)
+
+    def _local(self) -> str:
+        return datetime.fromtimestamp(self._clock.now().wall, self._zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,97 @@
+"""From what a terminal said to a `Reading`: the digest, how old it is, and what its clock is worth. No I/O."""
+
+import math
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from lintel.edge.drivers.base import Code, Context, qr_code
+from lintel.edge.drivers.mqtt_devices import Folder, Terminal
+from lintel.edge.model import ClockState, Instant, Method, Notice, Reading, Reason
+from lintel.edge.profiles.mqtt_read import Seen
+from lintel.edge.profiles.mqtt_spec import PRESENTATIONS
+
+DRIFT_S: Final = 5.0
+"""A device clock that is further off raises `device_clock_off` (abuse case B15)."""
+
+HELD_S: Final = 10.0
+"""How late a terminal may still call a record live (`Sendintime`, mqtt/face v1.25): no drift of its clock."""
+
+NOBODY: Final = bytes(16)
+"""The digest of a face that only the terminal knows, or a stranger's: on no allowlist, so `unknown_credential`."""
+
+PROOF_S: Final = 15.0
+"""Device time within this of ours proves the age of backlog; further off it proves nothing."""
+
+
+class Reader:
+    """Makes readings for the devices of one line."""
+
+    def __init__(self, context: Context, facts: Folder) -> None:
+        self._context, self._facts = context, facts
+        self.zone = ZoneInfo(context.timezone)
+
+    def reading(self, terminal: Terminal, seen: Seen, floor: float, late: float) -> Reading:
+        """The reading of a presentation.
+
+        `floor`: when (monotonic s) the newest barrier that is back was published. Within `late` of it: just arrived.
+        """
+        now = self._context.clock.now()
+        message = seen.message
+        code = self._identified(seen)
+        device = terminal.device
+        return Reading(
+            id=self._context.new_id(),
+            door=device.door,
+            device=device.id,
+            method=code.method,
+            digest=code.digest,
+            at=now.wall,
+            age=_age(seen, message.clock_tolerance_s, now, now.mono - floor, late),
+            direction=device.direction,
+            record=seen.record,
+            token=code.token,
+            score=seen.score,
+            liveness=seen.liveness,
+            device_time=seen.time,
+            fault=code.fault,
+            detail=seen.detail or code.detail,
+        )
+
+    def watch_clock(self, terminal: Terminal, seen: Seen, now: Instant) -> None:
+        """Report a device clock that is more than 5 s off, once per change. Only for what has just arrived."""
+        if seen.time is None or not seen.live or now.state is ClockState.UNKNOWN:
+            return
+        ahead = seen.time - now.wall
+        held = HELD_S if seen.message.kind in PRESENTATIONS else 0.0
+        off = not -DRIFT_S - held <= ahead <= DRIFT_S
+        if off and not terminal.clock_off:
+            self._facts.tell(Notice.DEVICE_CLOCK_OFF, terminal.device.id, f"{ahead:+.0f} s", now.mono)
+        terminal.clock_off = off
+
+    def _identified(self, seen: Seen) -> Code:
+        value, method = seen.credential, Method(seen.message.kind)
+        if seen.malformed:
+            return Code(method, b"", fault=Reason.BAD_FORMAT)
+        if method is Method.QR:
+            return qr_code(self._context.digest, value)
+        if not value:
+            return Code(method, NOBODY)
+        try:
+            return Code(method, self._context.digest(method, value))
+        except ValueError:
+            return Code(method, b"", fault=Reason.BAD_FORMAT)
+
+
+def _age(seen: Seen, tolerance: float | None, now: Instant, since: float, late: float) -> float:
+    """Seconds since the presentation; infinite for history and for backlog of unknown age."""
+    if not seen.live:
+        return math.inf
+    judged = seen.time is not None and now.state is not ClockState.UNKNOWN
+    behind = now.wall - seen.time if judged and seen.time is not None else None
+    if behind is not None and tolerance is not None and abs(behind) >= tolerance:
+        return math.inf
+    if since <= late:
+        return 0.0
+    if behind is not None and abs(behind) < PROOF_S:
+        return max(0.0, behind)
+    return since
