@@ -46,7 +46,7 @@ def config(folder: Path, port: int) -> Path:
     lines = [
         f'state_dir = "{folder / "state"}"', "[site]", f"id = {SITE}", 'timezone = "UTC"', "[clock]",
         'trust = "system"', "[[line]]", 'id = "broker"', 'driver = "mqtt_terminal"', 'host = "127.0.0.1"',
-        f"port = {port}",
+        f"port = {port}", "rate = 100000.0", "burst = 100000",
     ]  # fmt: skip
     for n in range(DOORS):
         lines += ["[[door]]", f'id = "door{n}"', 'groups = ["all"]', f'lock = "face{n}"']

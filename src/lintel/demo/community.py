@@ -34,7 +34,9 @@ class DoorSpec:
 
 
 DOORS = (
-    DoorSpec("north-gate", "North gate 北门", "public", ("crlf", "zkteco-zkb200"), ("mqtt-face", "mqtt-face"), relay=True),
+    DoorSpec(
+        "north-gate", "North gate 北门", "public", ("crlf", "zkteco-zkb200"), ("mqtt-face", "mqtt-face"), relay=True
+    ),
     DoorSpec("south-gate", "South gate 南门", "public", ("cr", "newland-serial"), None, relay=True),
     DoorSpec("tower-a", "Tower A A 座", "tower-a", None, ("mqtt-face", "mqtt-face"), relay=False),
     DoorSpec("tower-b", "Tower B B 座", "tower-b", None, ("yld", "yld"), relay=False),
@@ -140,7 +142,13 @@ def _config(site: Community, port: int, public_key: bytes) -> str:
         if door.terminal and door.terminal[0] == "luozhi":
             lines += ["min_score = 0.0  # this dialect reports a match without a score"]
         if door.reader:
-            lines += ["", "[[line]]", f'id = "{door.id}-port"', 'driver = "serial_qr"', f'path = "{site.ports[door.id]}"']
+            lines += [
+                "",
+                "[[line]]",
+                f'id = "{door.id}-port"',
+                'driver = "serial_qr"',
+                f'path = "{site.ports[door.id]}"',
+            ]
             lines += _device(f"{door.id}-qr", f"{door.id}-port", door.reader[1], "", door.id)
         if door.terminal:
             lines += _device(f"{door.id}-face", "broker", door.terminal[1], address(door.id, "face"), door.id)

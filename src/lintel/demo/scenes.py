@@ -69,7 +69,6 @@ async def visitor_rotating(world: World, door: DoorSpec, rng: random.Random) -> 
     await world.scan(door, "visitor's phone 访客手机", "granted", text=code)
     await asyncio.sleep(1.6)
     await world.scan(door, "screenshot 截屏", "replayed", text=code)
-    await asyncio.sleep(30 - time.time() % 30)  # the next showing needs the next step
 
 
 async def expired_pass(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
@@ -156,6 +155,6 @@ async def life_at(door: DoorSpec, world: World, until: float, seed: int) -> None
         if n % 2 and scene in ONCE.get(door.id, ()) and n // 2 >= len(special):
             continue
         await scene(world, door, rng)
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or world.stopping.is_set():
             return
         await asyncio.sleep(rng.uniform(0.2, 0.8))

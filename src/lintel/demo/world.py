@@ -41,6 +41,7 @@ class World:
     wrong: list[str] = field(default_factory=list)
     _decisions: dict[str, asyncio.Queue[dict[str, Any]]] = field(default_factory=dict)
     notices: Counter[str] = field(default_factory=Counter)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def watch(self) -> None:
         """Follow the gateway's feed until it ends."""

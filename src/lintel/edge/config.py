@@ -63,7 +63,10 @@ class SerialLine(_Table):
 
 
 class MqttLine(_Table):
-    """A connection to a broker, shared by all its devices. `ca` switches TLS on; `certificate` and `key` are ours."""
+    """A connection to a broker, shared by all its devices. `ca` switches TLS on; `certificate` and `key` are ours.
+
+    `rate`, `burst`: messages per second, and at once, that one device may send; what is above is dropped and counted.
+    """
 
     id: Id
     driver: Literal["mqtt_terminal"]
@@ -76,6 +79,8 @@ class MqttLine(_Table):
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
+    burst: Annotated[int, Field(ge=1, le=100_000)] = 40
 
 
 Line = Annotated[SerialLine | MqttLine, Field(discriminator="driver")]
