@@ -9,9 +9,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from lintel.bench import percentile
-from lintel.bench.site import CREDENTIALS, prepare, person
+from lintel.bench.site import CREDENTIALS, person, prepare
 from lintel.edge.clock import Clock, always_synced
-from lintel.edge.model import Door, Method, Reading
+from lintel.edge.model import Digester, Door, Method, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, state_key
 from lintel.edge.witness import Witness
@@ -25,7 +25,7 @@ def measure(count: int = CREDENTIALS, rounds: int = 50_000) -> dict[str, float]:
         return asyncio.run(_measure(state, digest, count, rounds))
 
 
-async def _measure(state: Path, digest, count: int, rounds: int) -> dict[str, float]:  # type: ignore[no-untyped-def]
+async def _measure(state: Path, digest: Digester, count: int, rounds: int) -> dict[str, float]:
     store = Store.open(state, state_key(state))
     try:
         clock = Clock(synced=always_synced)

@@ -50,7 +50,13 @@ def config(folder: Path, port: int) -> Path:
     ]  # fmt: skip
     for n in range(DOORS):
         lines += ["[[door]]", f'id = "door{n}"', 'groups = ["all"]', f'lock = "face{n}"']
-        lines += ["[[device]]", f'id = "face{n}"', 'line = "broker"', 'profile = "mqtt-face"', f'address = "{1000 + n}"']
+        lines += [
+            "[[device]]",
+            f'id = "face{n}"',
+            'line = "broker"',
+            'profile = "mqtt-face"',
+            f'address = "{1000 + n}"',
+        ]
         lines += [f'door = "door{n}"']
     path = folder / "gateway.toml"
     path.write_text("\n".join(lines) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""`python -m lintel.edge FILE [LEVEL]`: the daemon alone. `lintel run` becomes this process, without the command line."""
+"""`python -m lintel.edge FILE [LEVEL]`: the daemon alone. `lintel run` becomes this process."""
 
 import logging
 import os

@@ -1,0 +1,143 @@
+"""`lintel bench entry`: a reading published on mosquitto to the open order received by another client."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lintel.bench import percentile
+from lintel.bench.load import Load, connected
+from lintel.bench.site import CREDENTIALS, config, prepare
+from lintel.edge import broker
+from lintel.edge.errors import LintelError
+from lintel.edge.model import Stream
+from lintel.edge.store import open_journal
+
+Say = Callable[[str], None]
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def measure(count: int = CREDENTIALS, seconds: float = 15.0, say: Say = lambda _: None) -> dict[str, Any]:
+    """All figures of the entry path; each phase lasts about `seconds`."""
+    with tempfile.TemporaryDirectory(prefix="lintel-") as folder:
+        say(f"filling the store with {count} credentials")
+        prepare(Path(folder) / "state", count)
+        return asyncio.run(_measure(Path(folder), count, seconds, say))
+
+
+async def _measure(folder: Path, count: int, seconds: float, say: Say) -> dict[str, Any]:
+    async with broker.start_mosquitto(folder / "broker") as mqtt, connected(mqtt.port, count) as load:
+        say("cold start")
+        file = config(folder, mqtt.port)
+        gateway, start_ms = await _start(file, load)
+        try:
+            await asyncio.sleep(2.0)
+            say("idle")
+            idle = await _idle(gateway.pid, seconds)
+            say("floor and entries at 10/s")
+            floor = await load.floor(10, seconds)
+            slow = await load.enter(10, seconds)
+            say("entries at 20/s (disk writes) and 200/s")
+            wear20 = await _wear(gateway.pid, load, 20, max(seconds, 30.0))
+            floor += await load.floor(200, seconds / 3)
+            before = _written(gateway.pid)
+            fast = await load.enter(200, seconds)
+            wear200 = (_written(gateway.pid) - before) / fast["sent"]
+            say("1,000/s sustained")
+            flood = await load.enter(1000, seconds)
+        finally:
+            await _stop(gateway)
+        say("counting the journal")
+        stored = _stored(folder / "state")
+    floor.sort()
+    times: list[float] = sorted([*slow["times"], *fast["times"]])
+    unacknowledged = sum(found["unacknowledged"] for found in (slow, fast, flood))
+    rates = {str(r): _figures(found) for r, found in ((10, slow), (200, fast), (1000, flood))}
+    floor_p50 = percentile(floor, 0.5)
+    return {
+        "credentials": count,
+        "p50_ms": round(percentile(slow["times"], 0.5), 2),
+        "p99_ms": round(percentile(fast["times"], 0.99), 2),
+        "per_s": round(flood["sent"] / flood["took_s"]),
+        "floor_p50_ms": round(floor_p50, 2),
+        "ratio_p50": round(percentile(times, 0.5) / floor_p50, 2),
+        "lost": len(load.acked - stored) + unacknowledged,
+        "rates": rates,
+        "written_per_event_20": round(wear20),
+        "written_per_event_200": round(wear200),
+        **idle,
+        "start_ms": round(start_ms),
+    }
+
+
+def _figures(found: dict[str, Any]) -> dict[str, float]:
+    times = found["times"]
+    return {
+        "sent": found["sent"], "orders": found["orders"], "unacknowledged": found["unacknowledged"],
+        "p50_ms": round(percentile(times, 0.5), 2), "p99_ms": round(percentile(times, 0.99), 2),
+        "per_s": round(found["sent"] / found["took_s"]),
+    }  # fmt: skip
+
+
+async def _start(file: Path, load: Load) -> tuple[asyncio.subprocess.Process, float]:
+    """Start the gateway; milliseconds from the start of its process to the first order."""
+    start = time.monotonic()
+    gateway = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "lintel.edge", str(file), "warning", stdout=asyncio.subprocess.DEVNULL
+    )  # fmt: skip
+    deadline = start + 30
+    while not load.order_doors[0]:
+        if gateway.returncode is not None or time.monotonic() > deadline:
+            raise LintelError("the gateway did not decide within 30 s of its start; its messages are above")
+        topic, payload, _ = load.recognition(1000, "per_00000000")
+        await load.out.publish(topic, payload, qos=0)
+        await asyncio.sleep(0.02)
+    return gateway, (load.order_doors[0][0] - start) * 1000
+
+
+async def _stop(gateway: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        gateway.send_signal(signal.SIGTERM)
+    await gateway.wait()
+
+
+async def _idle(pid: int, seconds: float) -> dict[str, float]:
+    before, start = _cpu(pid), time.monotonic()
+    await asyncio.sleep(seconds)
+    percent = (_cpu(pid) - before) / (time.monotonic() - start) * 100
+    return {"idle_rss_mb": round(_resident(pid) / 1e6, 1), "idle_cpu_percent": round(percent, 2)}
+
+
+def _resident(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu(pid: int) -> float:
+    """CPU seconds of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _written(pid: int) -> int:
+    """Bytes that a process caused to be written to the disk so far."""
+    lines = Path(f"/proc/{pid}/io").read_text("ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("write_bytes")).split()[1])
+
+
+async def _wear(pid: int, load: Load, rate: float, seconds: float) -> float:
+    before = _written(pid)
+    found = await load.enter(rate, seconds)
+    return (_written(pid) - before) / float(found["sent"])
+
+
+def _stored(state: Path) -> set[int]:
+    """The records in the journal."""
+    with open_journal(state) as journal:
+        return {int(row.event.record) for row in journal.export(Stream.ACCESS) if row.event.record}

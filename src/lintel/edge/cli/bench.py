@@ -1,0 +1,52 @@
+"""`lintel bench`: figures, each with its floor from the same run."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from lintel.edge.cli.text import tr
+
+app = typer.Typer(no_args_is_help=True, help=tr("Measure speed.", "测量速度。") + "\n\n  lintel bench decide --json")
+
+JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
+CREDENTIALS = typer.Option(min=100, help=tr("Credentials in the store.", "白名单条数。"))
+
+
+def _show(figures: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:<24} {value}")
+
+
+@app.command(
+    help=tr("Look-up in the encrypted store, and policy.", "加密库查询加策略判定。")
+    + "\n\n  lintel bench decide --json"
+)
+def decide(credentials: Annotated[int, CREDENTIALS] = 250_000, as_json: Annotated[bool, JSON] = False) -> None:
+    """Microseconds per decision."""
+    from lintel.bench.decide import measure  # noqa: PLC0415
+
+    _show(measure(credentials), as_json=as_json)
+
+
+@app.command(
+    help=tr(
+        "From a reading published on mosquitto to the open order received, with the bare broker as floor.",
+        "从读数发布到收到开门指令,以裸消息代理为基准。",
+    )
+    + "\n\n  lintel bench entry --json"
+)
+def entry(
+    credentials: Annotated[int, CREDENTIALS] = 250_000,
+    seconds: Annotated[float, typer.Option(min=1, help=tr("Length of each phase.", "每阶段秒数。"))] = 15.0,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Milliseconds per entry, and what the idle gateway costs."""
+    from lintel.bench.entry import measure  # noqa: PLC0415
+
+    _show(measure(credentials, seconds, say=lambda text: print(text, file=sys.stderr)), as_json=as_json)
