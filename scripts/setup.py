@@ -131,7 +131,7 @@ def pins(level: str) -> str:
 
 def with_uv(uv: str, pinned: Path, lock: int) -> None:
     """Fill `.venv` by uv: seconds instead of a minute."""
-    quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+    quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_COMPILE_BYTECODE": "1"}
     if not VENV.exists():
         call([uv, "venv", "--python", Path(sys.executable).resolve(), VENV], keep_open=[lock], **quiet)
     install: list[Word] = [uv, "pip", "install", "--python", VENV / "bin/python", "--no-deps"]
