@@ -1,0 +1,293 @@
+"""Who may pass, as cached from the cloud or imported: applied atomically, looked up by credential digest.
+
+Look-ups run on the event loop over the read-only connection; changes and uses run on the writer thread.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
+from types import MappingProxyType
+
+from lintel.edge.errors import StoreError
+from lintel.edge.model import Credential, Direction, Event, Status
+from lintel.edge.schedules import Schedule
+from lintel.edge.store.apply import Applier
+from lintel.edge.store.chain import encode
+from lintel.edge.store.changes import (
+    KINDS,
+    METHODS,
+    STATUSES,
+    Applied,
+    Change,
+    CountedUse,
+    PassRow,
+    PassUse,
+    SiteData,
+    StepUse,
+    Type,
+    check_item,
+)
+from lintel.edge.store.database import Connection, Database, fault_word, sqlite
+from lintel.edge.store.journal import Journal
+from lintel.edge.store.writer import Writer
+
+STEPS_KEPT = 20
+"""Shown steps of rotating passes are remembered for 20 x 30 s; a code is accepted for three steps at most."""
+CREDENTIAL_SPACE, PASS_SPACE = 0, 1
+
+_FIND = (
+    "SELECT tail, id, person, kind, method, status, groups, valid_from, valid_to, schedule, use_limit, duress"
+    " FROM credential WHERE key = ?"
+)
+
+
+def split_digest(digest: bytes) -> tuple[int, bytes]:
+    """(key, tail) under which a 16-byte digest is stored."""
+    return int.from_bytes(digest[:8], "big", signed=True), digest[8:]
+
+
+@lru_cache(4096)
+def groups_of(text: str) -> frozenset[str]:
+    """Door groups of their stored form: a few combinations serve a whole community."""
+    return frozenset(text.split())
+
+
+class Allowlist:
+    """`revision` rises with every committed change; `site()` is one frozen snapshot per revision."""
+
+    def __init__(self, database: Database, writer: Writer, journal: Journal) -> None:
+        self._database = database
+        self._writer = writer
+        self._journal = journal
+        self.revision = 1
+        self._changed = False  # writer thread: this group changed the list
+        self._site: tuple[int, SiteData] = (0, SiteData())
+
+    # on the event loop
+
+    def find(self, digest: bytes) -> Credential | None:
+        """The credential with this 16-byte digest. Raises StoreError when the list can not be read."""
+        if len(digest) != 16:
+            return None
+        try:
+            row = self._database.reader.execute(_FIND, (int.from_bytes(digest[:8], "big", signed=True),)).fetchone()
+        except sqlite.Error as error:
+            raise self._unreadable(error) from None
+        if row is None or row[0] != digest[8:]:
+            return None
+        _, name, person, kind, method, status, groups, valid_from, valid_to, schedule, limit, duress = row
+        uses = 0 if limit is None else self._uses(CREDENTIAL_SPACE, split_digest(digest)[0])
+        return Credential(
+            name or digest.hex(), person, KINDS[kind], METHODS[method], STATUSES[status], groups_of(groups),
+            valid_from, valid_to, schedule, limit, uses, duress == 1,
+        )  # fmt: skip
+
+    def visitor_pass(self, pass_id: int) -> PassRow | None:
+        """What is known here about a visitor pass: its row, or only its uses. Raises StoreError."""
+        try:
+            row = self._database.reader.execute(
+                "SELECT status, secret, groups, valid_from, valid_to, use_limit, person FROM visitor_pass"
+                " WHERE pass_id = ?",
+                (pass_id,),
+            ).fetchone()
+            gone = (
+                row is None
+                and self._database.reader.execute(
+                    "SELECT 1 FROM tombstone WHERE type = 'visitor_pass' AND id = ?", (pass_name(pass_id),)
+                ).fetchone()
+            )
+        except sqlite.Error as error:
+            raise self._unreadable(error) from None
+        uses = self._uses(PASS_SPACE, pass_id)
+        if row is None:
+            if not uses and not gone:
+                return None
+            status = Status.REVOKED if gone else Status.ACTIVE
+            return PassRow(pass_id, status, None, frozenset(), None, None, None, uses, "")
+        status, secret, groups, valid_from, valid_to, limit, person = row
+        return PassRow(pass_id, STATUSES[status], secret, groups_of(groups), valid_from, valid_to, limit, uses, person)
+
+    def site(self) -> SiteData:
+        """Schedules, holidays, blocks, lockdown and the age of the list. Raises StoreError."""
+        revision, site = self._site
+        if revision != self.revision:
+            revision = self.revision  # read before the rows: a commit in between makes this snapshot stale, not wrong
+            try:
+                site = read_site(self._database.reader)
+            except (sqlite.Error, ValueError) as error:
+                raise self._unreadable(error) from None
+            self._site = revision, site
+        return site
+
+    def count(self) -> int:
+        """Number of credentials."""
+        try:
+            return int(self._database.reader.execute("SELECT count(*) FROM credential").fetchone()[0])
+        except sqlite.Error as error:
+            raise self._unreadable(error) from None
+
+    def mask(self, person: str) -> str:
+        """The display mask of a person, "" when there is none."""
+        row = self._database.reader.execute("SELECT mask FROM person WHERE id = ?", (person,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def apply_checkpoint(
+        self,
+        changes: Iterable[Change],
+        *,
+        epoch: int,
+        seq: int,
+        synced_at: float,
+        fresh_until: float | None = None,
+        full: bool = False,
+    ) -> "asyncio.Future[Applied]":
+        """Apply a checkpoint whole, cursor included, in one transaction. `full`: what it does not name is deleted.
+
+        Fails with StoreError("version_rollback") when (epoch, seq) is below the stored cursor; nothing is changed.
+        """
+        held = list(changes)
+
+        def work(conn: Connection) -> Applied:
+            applier = Applier(conn, synced_at)
+            if (epoch, seq) < applier.cursor():
+                raise StoreError("version_rollback", f"checkpoint ({epoch}, {seq}) is older than the stored one")
+            applier.apply(held, full=full)
+            applier.note({"epoch": epoch, "seq": seq, "synced_at": synced_at, "fresh_until": fresh_until})
+            return self._finish(applier, whole=full)
+
+        return self._writer.submit(work, now=True, lone=True)
+
+    def apply_import(self, changes: Iterable[Change], *, at: float, replace: bool) -> "asyncio.Future[Applied]":
+        """Apply an operator's file in one transaction; the cursor stays. `replace`: the file is the whole list."""
+        held = list(changes)
+
+        def work(conn: Connection) -> Applied:
+            applier = Applier(conn, at)
+            applier.apply(held, full=replace)
+            applier.note({"synced_at": at})
+            return self._finish(applier, whole=True)
+
+        return self._writer.submit(work, now=True, lone=True)
+
+    def set_lockdown(self, groups: Collection[str], on: bool) -> "asyncio.Future[None]":  # noqa: FBT001
+        """Lock door groups down, or lift it. Survives a restart."""
+        rows = [(group,) for group in groups]
+
+        def work(conn: Connection) -> None:
+            if on:
+                conn.executemany("INSERT OR IGNORE INTO lockdown VALUES (?)", rows)
+            else:
+                conn.executemany("DELETE FROM lockdown WHERE door_group = ?", rows)
+            self._changed = True
+
+        return self._writer.submit(work, now=True)
+
+    def consume(self, use: CountedUse | PassUse | StepUse, granted: Event, refused: Event) -> "asyncio.Future[bool]":
+        """Take one use, if there is one, and journal what came of it: one transaction, committed at once.
+
+        True: the use is durably taken, the door may open. Fails with StoreError when nothing could be stored; never
+        goes to the ring, because a use that is not in the database could be taken twice.
+        """
+        bodies = encode(granted), encode(refused)
+
+        def work(conn: Connection) -> bool:
+            won = take(conn, use)
+            if won:
+                self._journal.write(conn, bodies[0], granted)
+            else:
+                self._journal.write(conn, bodies[1], refused)
+            return won
+
+        return self._writer.submit(work, now=True)
+
+    # told by the writer
+
+    def committed(self) -> None:
+        """Raise the revision when the last commit changed the list."""
+        if self._changed:
+            self._changed = False
+            self.revision += 1
+
+    def reset(self, conn: Connection) -> None:
+        """Nothing of the last group was stored."""
+        del conn
+        self._changed = False
+        self.revision += 1  # whatever was read meanwhile is read again
+
+    def _finish(self, applier: Applier, *, whole: bool) -> Applied:
+        if whole:
+            applier.note({"fault": None})
+        self._changed = True
+        return applier.report(self.revision + 1)
+
+    def _uses(self, space: int, name: int) -> int:
+        row = self._database.reader.execute(
+            "SELECT uses FROM use_count WHERE space = ? AND id = ?", (space, name)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        word = fault_word(error, self._database.directory)
+        return StoreError(word, f"the allowlist can not be read: {error}")
+
+
+def pass_name(pass_id: int) -> str:
+    """The id of a visitor pass that came without one; the same as in `model.Credential.id`."""
+    return f"vp_{pass_id}"
+
+
+def take(conn: Connection, use: CountedUse | PassUse | StepUse) -> bool:
+    """Take one use with a single conditional statement: of two that race, the second finds nothing left."""
+    if isinstance(use, CountedUse):
+        key, tail = split_digest(use.digest)
+        return _count(conn, CREDENTIAL_SPACE, key, conn.execute(
+            "SELECT coalesce(use_limit, 1 << 62) FROM credential WHERE key = ? AND tail = ? AND status = 0", (key, tail)
+        ).fetchone())  # fmt: skip
+    if isinstance(use, PassUse):
+        return _count(conn, PASS_SPACE, use.pass_id, (use.limit,))
+    way = 0 if use.direction is Direction.IN else 1
+    conn.execute("DELETE FROM pass_step WHERE pass_id = ? AND step < ?", (use.pass_id, use.step - STEPS_KEPT))
+    done = conn.execute("INSERT OR IGNORE INTO pass_step VALUES (?, ?, ?)", (use.pass_id, use.step, way))
+    if done.rowcount != 1:
+        return False
+    return use.limit is None or _count(conn, PASS_SPACE, use.pass_id, (use.limit,))
+
+
+def _count(conn: Connection, space: int, name: int, limit: tuple[int] | None) -> bool:
+    if limit is None or limit[0] < 1:
+        return False
+    done = conn.execute(
+        "INSERT INTO use_count (space, id, uses) VALUES (?, ?, 1)"
+        " ON CONFLICT (space, id) DO UPDATE SET uses = uses + 1 WHERE uses < ?",
+        (space, name, limit[0]),
+    )
+    return bool(done.rowcount == 1)
+
+
+def read_site(conn: Connection) -> SiteData:
+    """The site's data in one read transaction."""
+    conn.execute("BEGIN")
+    try:
+        items = conn.execute("SELECT type, id, doc FROM site_item").fetchall()
+        lockdown = frozenset(group for (group,) in conn.execute("SELECT door_group FROM lockdown"))
+        state = dict(conn.execute("SELECT name, value FROM state").fetchall())
+    finally:
+        conn.execute("ROLLBACK")
+    schedules: dict[str, Schedule] = {}
+    blocks: dict[str, float | None] = {}
+    holidays = frozenset[object]()
+    for kind, name, text in items:
+        value = check_item(Type(kind), name, json.loads(text))
+        if isinstance(value, Schedule):
+            schedules[name] = value
+        elif isinstance(value, frozenset):
+            holidays |= value
+        else:
+            blocks[name] = value
+    number: Callable[[str], float | None] = lambda name: float(state[name]) if name in state else None  # noqa: E731
+    return SiteData(
+        MappingProxyType(schedules), holidays, MappingProxyType(blocks), lockdown,  # type: ignore[arg-type]
+        number("synced_at"), number("fresh_until"), int(state.get("epoch", 0)), int(state.get("seq", 0)),
+        "fault" in state,
+    )  # fmt: skip

@@ -1,0 +1,319 @@
+"""The append-only journal: streams without gaps, a hash chain, redelivered device records stored once.
+
+State that the writer thread owns is marked so; what the event loop reads is replaced as a whole after each commit.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lintel.edge.errors import StoreError
+from lintel.edge.model import Event, Notice, Stream
+from lintel.edge.store.chain import (
+    NUMBERS,
+    ZERO,
+    Anchors,
+    Head,
+    decode,
+    encode,
+    link,
+    pack,
+    place_of,
+    read_anchors,
+    seal,
+    split,
+    unpack,
+    write_anchors,
+)
+from lintel.edge.store.database import Connection, Database, derive
+from lintel.edge.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+ANCHOR_EVENTS = 1024
+ANCHOR_SECONDS = 60.0
+RECORDS_PER_DEVICE = 128
+"""A device sends again only what it has not seen acknowledged: a few dozen records."""
+RECENT = 256
+"""Events per stream whose ids are compared when the ring is drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stored event with its place, for export and upload."""
+
+    stream: Stream
+    epoch: int
+    seq: int
+    hash: bytes
+    body: bytes
+
+    @property
+    def event(self) -> Event:
+        """The event itself."""
+        return decode(self.body)
+
+
+class Journal:
+    """Appends on the writer thread, answers on the event loop. `heads()` is what the cloud will be told."""
+
+    def __init__(self, database: Database, writer: Writer, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._database = database
+        self._writer = writer
+        self._loop = loop
+        self._key = derive(database.key, "anchor")
+        self._heads: dict[Stream, Head] = {s: Head(1, 0, ZERO) for s in Stream}  # writer thread
+        self._durable = dict(self._heads)
+        self._newest = 0  # writer thread: largest ts, Unix milliseconds
+        self._durable_newest = 0
+        self._records: dict[int, dict[int, tuple[int, int]]] = {}  # device -> mark -> (n, place), durable
+        self._staged: list[tuple[int, int, int, int]] = []  # writer thread: (device, mark, n, place) of this group
+        self._next_record = 1  # writer thread
+        self._evicted: list[tuple[int]] = []  # writer thread: numbers of records that need not be kept
+        self._closed: Anchors = {}
+        self._anchored = 0.0
+        self._unanchored = 0
+        self._armed = False
+        self._begun = False
+        self.notices: list[tuple[Notice, str]] = []
+        self._read(database.reader)
+
+    # on the event loop
+
+    def append(self, event: Event, *, now: bool = False) -> "asyncio.Future[int]":
+        """Store an event; the future resolves with its sequence number after the commit (0: kept in the ring).
+
+        An event with a `record` that the journal already has from this device is not stored again: the future
+        resolves with the number it has. Fails with StoreError when the event is neither in the database nor the ring.
+        """
+        body = encode(event)
+        return self._writer.submit(lambda conn: self.write(conn, body, event), now=now, spare=body)
+
+    def seen(self, device: str, record: str) -> bool:
+        """Whether this record of this device is durably stored."""
+        name, mark = _mark(device, record)
+        return mark in self._records.get(name, ())
+
+    def heads(self) -> dict[str, dict[str, object]]:
+        """Epoch, last sequence number and hash of each stream."""
+        return {
+            str(s): {"epoch": h.epoch, "seq": h.seq, "hash": h.hash.hex()} for s, h in sorted(self._durable.items())
+        }
+
+    def newest_ts(self) -> int:
+        """Time of the newest stored event in Unix milliseconds; 0 for an empty journal. A floor for the clock."""
+        return self._durable_newest
+
+    def acknowledged(self, stream: Stream, epoch: int, seq: int) -> "asyncio.Future[None]":
+        """The cloud has everything up to here."""
+        place = place_of(stream, epoch, seq)
+
+        def work(conn: Connection) -> None:
+            conn.execute("UPDATE stream SET acked = max(acked, ?) WHERE stream = ?", (place, NUMBERS[stream]))
+
+        return self._writer.submit(work)
+
+    def export(self, stream: Stream, since: tuple[int, int] = (0, 0)) -> Iterator[Row]:
+        """Stored rows after (epoch, seq), oldest first."""
+        yield from read_rows(self._database.reader, stream, since)
+
+    # on the writer thread, inside a transaction
+
+    def write(self, conn: Connection, body: bytes, event: Event) -> int:
+        """Put one event at the end of its stream. The memory changes last: a failing statement leaves it as it was."""
+        name = mark = 0
+        if event.record:
+            name, mark = _mark(event.device, event.record)
+            known = self._records.get(name, {}).get(mark)
+            if known is not None:
+                return split(known[1])[2]
+            for device, staged, _, place in self._staged:
+                if (device, staged) == (name, mark):
+                    return split(place)[2]
+        head = self._heads[event.stream]
+        place = place_of(event.stream, head.epoch, head.seq + 1)
+        new = Head(head.epoch, head.seq + 1, link(head.hash, place, body))
+        conn.execute("INSERT INTO journal VALUES (?, ?, ?)", (place, pack(body), new.hash))
+        if event.record:
+            n = self._next_record
+            conn.execute("INSERT INTO device_record VALUES (?, ?, ?, ?)", (n, name, mark, place))
+            self._staged.append((name, mark, n, place))
+            self._next_record = n + 1
+        self._heads[event.stream] = new
+        self._newest = max(self._newest, event.ts)
+        return new.seq
+
+    def replay(self, conn: Connection, bodies: list[bytes]) -> None:
+        """Put events from the ring behind what is stored, each once."""
+        known = self._recent_ids(conn)
+        for body in bodies:
+            event = decode(body)
+            if event.id not in known:
+                self.write(conn, body, event)
+
+    def _recent_ids(self, conn: Connection) -> set[str]:
+        ids: set[str] = set()
+        for stream in Stream:
+            rows = conn.execute(
+                "SELECT body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?",
+                (*_span(stream), RECENT),
+            )
+            ids.update(decode(unpack(body)).id for (body,) in rows)
+        return ids
+
+    # told by the writer
+
+    def committed(self) -> None:
+        """Publish what the last commit made durable; anchor it when it is time."""
+        before = sum(h.seq for h in self._durable.values())
+        self._durable = dict(self._heads)
+        self._durable_newest = self._newest
+        for device, mark, n, place in self._staged:
+            marks = self._records.setdefault(device, {})
+            marks[mark] = (n, place)
+            if len(marks) > RECORDS_PER_DEVICE:
+                self._evicted.append((marks.pop(next(iter(marks)))[0],))
+        self._staged.clear()
+        self._unanchored += sum(h.seq for h in self._durable.values()) - before
+        age = time.monotonic() - self._anchored
+        if self._unanchored >= ANCHOR_EVENTS or (self._unanchored and age >= ANCHOR_SECONDS):
+            self.anchor()
+        elif self._unanchored and not self._armed and self._loop is not None:
+            self._armed = True
+            self._loop.call_soon_threadsafe(self._arm, ANCHOR_SECONDS - age)
+
+    def reset(self, conn: Connection) -> None:
+        """Forget what was not committed. A tail shorter than what was acknowledged is damage."""
+        acknowledged = self._durable
+        if not self._begun:
+            self._begin(conn)
+        self._read(conn)
+        for stream, head in acknowledged.items():
+            now = self._durable[stream]
+            if (now.epoch, now.seq) < (head.epoch, head.seq):
+                self._durable = acknowledged
+                raise StoreError(
+                    "db_damaged", f"{stream}: the stored tail ends at {now.seq}, {head.seq} was acknowledged"
+                )
+
+    def _arm(self, after: float) -> None:
+        if self._loop is not None:
+            self._loop.call_later(max(1.0, after), self._tick)
+
+    def _tick(self) -> None:
+        self._armed = False
+        if not self._writer.fault:
+            self._writer.submit(self._forget_records, now=True)
+
+    def _forget_records(self, conn: Connection) -> None:
+        """Remove records that were pushed out; `committed` then also sees that it is time to anchor."""
+        conn.executemany("DELETE FROM device_record WHERE n = ?", self._evicted)
+        self._evicted = []
+
+    def _read(self, conn: Connection) -> None:
+        """Load heads and device records from the stored tail."""
+        epochs = dict(conn.execute("SELECT stream, epoch FROM stream").fetchall())
+        for stream in Stream:
+            row = conn.execute(
+                "SELECT place, hash, body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT 1",
+                _span(stream),
+            ).fetchone()
+            floor = conn.execute("SELECT floor, floor_hash FROM stream WHERE stream = ?", (NUMBERS[stream],)).fetchone()
+            epoch = epochs.get(NUMBERS[stream], 1)
+            head = Head(epoch, 0, ZERO)
+            last = row if row is not None else floor
+            if last is not None and split(last[0])[1] == epoch:
+                head = Head(epoch, split(last[0])[2], last[1])
+            self._heads[stream] = head
+            if row is not None:
+                self._newest = max(self._newest, decode(unpack(row[2])).ts)
+        self._durable, self._durable_newest = dict(self._heads), self._newest
+        self._staged.clear()
+        records: dict[int, dict[int, tuple[int, int]]] = {}
+        for n, device, mark, place in conn.execute("SELECT n, device, mark, place FROM device_record ORDER BY n"):
+            records.setdefault(device, {})[mark] = (n, place)
+            self._next_record = n + 1
+        self._records = records
+
+    # anchors
+
+    def _begin(self, conn: Connection) -> None:
+        """Before the first write of this process: compare with the anchors, open a new epoch where rows are missing.
+
+        Sequence numbers are never used twice: a stream whose tail is gone goes on in the next epoch.
+        """
+        fresh = not conn.execute("SELECT count(*) FROM stream").fetchone()[0]
+        anchors: Anchors = {}
+        try:
+            anchors = read_anchors(self._database.directory, self._key)
+        except StoreError as error:
+            if not fresh or not str(error).endswith("missing"):
+                self.notices.append((Notice.AUDIT_BROKEN, str(error)))
+        conn.execute("BEGIN IMMEDIATE")
+        for stream in Stream:
+            head, known = self._heads[stream], anchors.get(stream, ())
+            epoch, first = head.epoch, place_of(stream, head.epoch, 0)
+            if known and (known[-1].epoch, known[-1].seq) > (head.epoch, head.seq):
+                epoch = known[-1].epoch + 1
+                first = place_of(stream, epoch, 0) if fresh else first
+                self.notices.append(
+                    (Notice.AUDIT_BROKEN, f"{stream}: {known[-1].seq} events were anchored, {head.seq} are stored")
+                )
+            conn.execute(
+                "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(stream) DO UPDATE SET epoch = excluded.epoch",
+                (NUMBERS[stream], epoch, first, ZERO, first, seal(self._key, first, ZERO)),
+            )
+            self._closed[stream] = tuple(h for h in known if h.epoch < epoch)
+        conn.execute("COMMIT")
+        self._read(conn)
+        self._begun = True
+        self.anchor()
+
+    def anchor(self) -> None:
+        """Write the durable heads beside the database. A failure is logged and tried again with the next commit."""
+        anchors = {s: (*self._closed.get(s, ()), h) for s, h in self._durable.items()}
+        try:
+            write_anchors(self._database.directory, self._key, anchors)
+        except OSError as error:
+            log.warning("the anchors could not be written: %s", error)
+            return
+        self._anchored, self._unanchored = time.monotonic(), 0
+
+
+def read_rows(conn: Connection, stream: Stream, since: tuple[int, int] = (0, 0)) -> Iterator[Row]:
+    """Rows of one stream after (epoch, seq), in batches, so that no read lock is held for long."""
+    after, last = place_of(stream, *since), _span(stream)[1]
+    while True:
+        rows = conn.execute(
+            "SELECT place, body, hash FROM journal WHERE place > ? AND place <= ? ORDER BY place LIMIT 512",
+            (after, last),
+        ).fetchall()
+        for place, body, digest in rows:
+            _, epoch, seq = split(place)
+            yield Row(stream, epoch, seq, digest, unpack(body))
+        if not rows:
+            return
+        after = rows[-1][0]
+
+
+def anchors_of(directory: Path, key: bytes) -> Anchors:
+    """The anchored heads of a state directory; `key` is the state key."""
+    return read_anchors(directory, derive(key, "anchor"))
+
+
+def _span(stream: Stream) -> tuple[int, int]:
+    return NUMBERS[stream] << 56, (NUMBERS[stream] << 56) + (1 << 56) - 1
+
+
+def _mark(device: str, record: str) -> tuple[int, int]:
+    """64-bit names of a device and of one of its records."""
+    name = hashlib.blake2b(device.encode(), digest_size=8).digest()
+    mark = hashlib.blake2b(record.encode(), key=name, digest_size=8).digest()
+    return int.from_bytes(name, "big", signed=True), int.from_bytes(mark, "big", signed=True)
+
+
+OnNotice = Callable[[Notice, str], None]

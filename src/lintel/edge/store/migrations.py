@@ -1,0 +1,84 @@
+"""The schema, step by step. A step is never edited once released: add the next one and raise `database.SCHEMA`.
+
+Read from top to bottom this is the schema. Each step runs in one transaction together with its version number, so
+a power cut leaves the old schema or the new one.
+"""
+
+from collections.abc import Callable
+
+import sqlite_utils
+
+from lintel.edge.store.database import Connection
+
+
+def _first(db: sqlite_utils.Database) -> None:
+    """Everything a gateway keeps."""
+    # `key` is the first 8 bytes of the credential's 16-byte digest (signed), `tail` the other 8: one b-tree, no index.
+    # `id` is empty where it is only the digest again (local imports). kind, method, status: places in their enums.
+    db.table("credential").create(
+        {
+            "key": int, "tail": bytes, "id": str, "person": str, "kind": int, "method": int, "status": int,
+            "groups": str, "valid_from": float, "valid_to": float, "schedule": str, "use_limit": int,
+            "duress": int, "rev": int,
+        },
+        pk="key", not_null={"tail", "person", "kind", "method", "status", "groups", "schedule", "duress", "rev"},
+        strict=True,
+    )  # fmt: skip
+    db.execute("CREATE UNIQUE INDEX credential_id ON credential(id) WHERE id IS NOT NULL")
+    db.table("person").create({"id": str, "mask": str, "rev": int}, pk="id", not_null={"mask", "rev"}, strict=True)
+    db.table("visitor_pass").create(
+        {
+            "pass_id": int, "id": str, "status": int, "secret": bytes, "groups": str, "valid_from": float,
+            "valid_to": float, "use_limit": int, "person": str, "rev": int,
+        },
+        pk="pass_id", not_null={"id", "status", "groups", "person", "rev"}, strict=True,
+    )  # fmt: skip
+    db.execute("CREATE UNIQUE INDEX visitor_pass_id ON visitor_pass(id)")
+    # schedules, holiday sets and blocks as the JSON they came in, validated before they are stored
+    db.table("site_item").create(
+        {"type": str, "id": str, "rev": int, "doc": str}, pk=("type", "id"), not_null={"rev", "doc"}, strict=True
+    )
+    db.table("tombstone").create(
+        {"type": str, "id": str, "rev": int, "why": str, "at": float},
+        pk=("type", "id"), not_null={"rev", "why", "at"}, strict=True,
+    )  # fmt: skip
+    # uses only grow, whatever happens to the row they belong to; space 0: credential key, 1: pass id
+    db.table("use_count").create(
+        {"space": int, "id": int, "uses": int, "until": float}, pk=("space", "id"), not_null={"uses"}, strict=True
+    )
+    db.table("pass_step").create(
+        {"pass_id": int, "step": int, "direction": int}, pk=("pass_id", "step", "direction"), strict=True
+    )
+    db.table("lockdown").create({"door_group": str}, pk="door_group", strict=True)
+    db.table("state").create({"name": str, "value": str}, pk="name", not_null={"value"}, strict=True)
+    # place = stream << 56 | epoch << 40 | seq: the journal is one b-tree in order, without an index
+    db.table("journal").create(
+        {"place": int, "body": bytes, "hash": bytes}, pk="place", not_null={"body", "hash"}, strict=True
+    )
+    db.table("stream").create(
+        {"stream": int, "epoch": int, "floor": int, "floor_hash": bytes, "acked": int, "seal": bytes},
+        pk="stream", not_null={"epoch", "floor", "floor_hash", "acked", "seal"}, strict=True,
+    )  # fmt: skip
+    # which device records the journal already holds: written in order, so a commit touches one page of it
+    db.table("device_record").create(
+        {"n": int, "device": int, "mark": int, "place": int},
+        pk="n", not_null={"device", "mark", "place"}, strict=True,
+    )  # fmt: skip
+
+
+STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first,)
+
+
+def migrate(conn: Connection, version: int, to: int) -> None:
+    """Run the steps after `version` up to `to`; each is one transaction and may be interrupted at any point."""
+    db = sqlite_utils.Database(conn, recursive_triggers=False, execute_plugins=False)
+    for number in range(version + 1, to + 1):
+        conn.execute("BEGIN IMMEDIATE")
+        try:
+            STEPS[number - 1](db)
+            conn.execute(f"PRAGMA user_version = {number}")  # pragmas take no bound parameters
+            conn.execute("COMMIT")
+        except BaseException:
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+            raise

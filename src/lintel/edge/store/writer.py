@@ -1,0 +1,324 @@
+"""The one thread that writes. Work is grouped into commits, and a future is resolved only after its commit.
+
+A failed commit is a failed commit: roll back, open again, look at the tail, and tell everybody (never "retry and
+pretend": after a failed sync the kernel may have dropped the pages). Events then go to the spare, the emergency ring.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from lintel.edge.errors import StoreError
+from lintel.edge.store.database import Connection, Database, fault_word, sqlite
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+GROUP = 32
+"""Items of one commit. 1,024 B are written per event of 32, 8 kB per event that is committed alone."""
+FILL = 16
+"""Items a window waits for. A broker keeps 20 messages in flight, so a longer wait would wait for nothing."""
+SHORTEST, LONGEST = 0.05, 0.5
+"""Bounds of the window in seconds: at least 50 ms, and at most half a second for a reader's acknowledgement."""
+RETRY = 1.0
+"""Seconds between attempts to write again after a failed commit."""
+
+_TOUCH = "INSERT INTO state VALUES ('tried_at', ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
+"""A write that proves the disk takes writes again, also when nothing else waits."""
+
+
+class Member(Protocol):
+    """Keeps a copy in memory of what it writes: told, on the writer thread, how each commit ended."""
+
+    def committed(self) -> None:
+        """What the last group wrote is durable."""
+
+    def reset(self, conn: Connection) -> None:
+        """Nothing of the last group was stored: forget it, read the tail again."""
+
+
+class Spare(Protocol):
+    """Where events go when the database can not take them (see `ring.Ring`). Called on the writer thread."""
+
+    def keep(self, bodies: Sequence[bytes], error: StoreError) -> StoreError | None:
+        """Store the bodies durably; an error says that they were not."""
+
+    def waiting(self) -> bool:
+        """Whether something is kept that is not in the database."""
+
+    def drain(self, conn: Connection) -> None:
+        """Put everything that is kept into the database, inside the current transaction."""
+
+    def drained(self) -> None:
+        """That transaction is durable."""
+
+
+@dataclass(slots=True)
+class _Item:
+    work: Work[Any]
+    future: "asyncio.Future[Any]"
+    spare: bytes | None
+    result: Any = None
+    error: Exception | None = None
+    lone: bool = field(default=False)
+
+
+class Writer:
+    """Owns the only writing connection. Create it on the event loop; `submit` from the loop's thread only.
+
+    `on_fault(word, detail)` runs on the loop when writing begins to fail; with the word "" when it works again.
+    """
+
+    def __init__(
+        self, database: Database, loop: asyncio.AbstractEventLoop, on_fault: Callable[[str, str], None]
+    ) -> None:
+        self._database = database
+        self._loop = loop
+        self._on_fault = on_fault
+        self._members: list[Member] = []
+        self._spare: Spare | None = None
+        self._wake = threading.Condition()
+        self._queue: deque[_Item] = deque()
+        self._arrivals: deque[float] = deque([-3600.0] * FILL, FILL)
+        self._urgent = False
+        self._closing = False
+        self._sleeping = False
+        self._fault: StoreError | None = None
+        self._attempt = 0.0
+        self._conn: Connection | None = database.connect() if database.writable else None
+        if self._conn is None:
+            self._fault = StoreError("storage_read_only", "the state directory is read-only")
+        self._thread = threading.Thread(target=self._run, name="lintel-writer", daemon=True)
+
+    def start(self, members: Sequence[Member], spare: Spare | None) -> None:
+        """Begin to write. Members read what is stored first; what the spare holds is drained at once."""
+        self._members, self._spare = list(members), spare
+        if self._conn is not None:
+            for member in self._members:
+                member.reset(self._conn)
+        if spare is not None and spare.waiting() and self._fault is None:
+            self._fault = StoreError("commit_failed", "events of an earlier fault wait in the ring")
+        self._thread.start()
+
+    @property
+    def fault(self) -> str:
+        """The word of the present fault, or "" while commits succeed."""
+        return self._fault.word if self._fault is not None else ""
+
+    def submit(
+        self, work: Work[T], *, now: bool = False, spare: bytes | None = None, lone: bool = False
+    ) -> "asyncio.Future[T]":
+        """Run `work(connection)` on the writer thread; the future resolves after the commit that holds it.
+
+        `now` commits at once, with what is pending before it. `spare` is kept in the ring if the commit fails; the
+        future then succeeds with 0. `lone` runs in a commit of its own. Fails with StoreError, or with what
+        `work` raised (which undoes that work alone).
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        item = _Item(work, future, spare, lone=lone)
+        with self._wake:
+            if self._closing:
+                future.set_exception(StoreError("commit_failed", "the store is closed"))
+                return future
+            self._arrivals.append(time.monotonic())
+            self._queue.append(item)
+            self._urgent = self._urgent or now
+            pending = len(self._queue)
+            if self._urgent or self._sleeping or pending in (FILL, GROUP):
+                self._wake.notify()
+        return future
+
+    async def close(self) -> None:
+        """Commit what is pending, check-point the log into the file, stop the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+            await asyncio.sleep(0)  # futures resolved by the last group
+
+    def _run(self) -> None:
+        while (group := self._next()) is not None:
+            if self._fault is None:
+                self._commit(group)
+            else:
+                self._degraded(group)
+        if self._conn is not None:
+            try:
+                self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite.Error as error:
+                log.warning("the last check-point failed, the log stays for the next start: %s", error)
+            self._conn.close()
+
+    def _next(self) -> list[_Item] | None:
+        """Wait for work until its window ends. [] is a wish to try again after a fault, None the end."""
+        with self._wake:
+            while not self._queue and not self._closing:
+                self._sleeping = True
+                woken = self._wake.wait(RETRY if self._fault is not None else None)
+                self._sleeping = False
+                if not woken and not self._queue:
+                    return []
+            if not self._queue:
+                return None
+            begun = time.monotonic()
+            while not (self._urgent or self._closing or len(self._queue) >= GROUP):
+                # the last 16 arrivals tell how long 16 more will take
+                window = min(LONGEST, max(SHORTEST, begun - self._arrivals[0]))
+                if len(self._queue) >= FILL:
+                    window = min(window, SHORTEST)
+                left = begun + window - time.monotonic()
+                if left <= 0:
+                    break
+                self._wake.wait(left)
+            group = self._take()
+            self._urgent = self._urgent and bool(self._queue)
+            return group
+
+    def _take(self) -> list[_Item]:
+        group = [self._queue.popleft()]
+        while not group[0].lone and self._queue and len(group) < GROUP and not self._queue[0].lone:
+            group.append(self._queue.popleft())
+        if self._queue and self._queue[0].lone:
+            self._urgent = True
+        return group
+
+    def _commit(self, group: list[_Item]) -> None:
+        assert self._conn is not None  # noqa: S101  there is no fault
+        conn = self._conn
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            for item in group:
+                self._apply(conn, item)
+            conn.execute("COMMIT")
+        except (sqlite.Error, OSError, StoreError) as error:
+            self._failed(group, error)
+            return
+        for member in self._members:
+            member.committed()
+        self._resolve(group)
+
+    @staticmethod
+    def _apply(conn: Connection, item: _Item) -> None:
+        """One item inside its own savepoint: if it fails, the others of the group do not.
+
+        A lone item needs none, and a savepoint would keep the old content of every page it changes.
+        """
+        conn.execute("SAVEPOINT item" if not item.lone else "SELECT 1")
+        try:
+            item.result = item.work(conn)
+        except Exception as error:
+            if not conn.in_transaction:  # SQLite undid the whole transaction: disk full, I/O error
+                raise
+            name = str(getattr(error, "sqlite_errorname", ""))
+            if name.startswith(("SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CORRUPT", "SQLITE_READONLY", "SQLITE_NOTADB")):
+                raise
+            item.error = error
+            conn.execute("ROLLBACK TO item" if not item.lone else "ROLLBACK")
+            if item.lone:
+                conn.execute("BEGIN")
+        if not item.lone:
+            conn.execute("RELEASE item")
+
+    def _failed(self, group: list[_Item], error: BaseException) -> None:
+        """The commit of a group failed: open again, keep the events in the spare, fail everything else."""
+        word = fault_word(error, self._database.directory)
+        fault = StoreError(word, f"a commit failed: {error}")
+        log.error("commit failed (%s): %s", word, error)
+        began, self._fault, self._attempt = self._fault is None, fault, time.monotonic()
+        self._reopen()
+        self._set_aside(group, fault)
+        if began:
+            self._loop.call_soon_threadsafe(self._on_fault, word, str(error))
+
+    def _reopen(self) -> None:
+        """A new connection and the members' view of the stored tail. Leaves no connection when even that fails."""
+        if self._conn is not None:
+            try:
+                self._conn.close()
+            except sqlite.Error as error:
+                log.warning("closing the failed connection: %s", error)
+        self._conn = None
+        try:
+            conn = self._database.connect()
+        except (sqlite.Error, StoreError) as error:
+            log.warning("the database can not be opened again yet: %s", error)
+            return
+        try:
+            for member in self._members:
+                member.reset(conn)
+        except (sqlite.Error, StoreError) as error:
+            log.warning("the tail can not be read yet: %s", error)
+            conn.close()
+            return
+        self._conn = conn
+
+    def _degraded(self, group: list[_Item]) -> None:
+        """Writing is known to fail: try at most once a second, else straight to the spare."""
+        assert self._fault is not None  # noqa: S101  the caller asked
+        if time.monotonic() - self._attempt < RETRY and not self._closing:
+            self._set_aside(group, self._fault)
+            return
+        self._attempt = time.monotonic()
+        if self._conn is None:
+            if not self._database.writable and not self._database.try_writable():
+                self._set_aside(group, self._fault)
+                return
+            self._reopen()
+        if self._conn is None:
+            self._set_aside(group, self._fault)
+            return
+        conn = self._conn
+        draining = self._spare is not None and self._spare.waiting()
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            conn.execute(_TOUCH, (str(time.time_ns()),))
+            if self._spare is not None and draining:
+                self._spare.drain(conn)
+            for item in group:
+                self._apply(conn, item)
+            conn.execute("COMMIT")
+        except (sqlite.Error, OSError, StoreError) as error:
+            self._failed(group, error)
+            return
+        self._fault = None
+        for member in self._members:
+            member.committed()
+        if self._spare is not None and draining:
+            self._spare.drained()
+        self._resolve(group)
+        self._loop.call_soon_threadsafe(self._on_fault, "", "")
+
+    def _set_aside(self, group: list[_Item], fault: StoreError) -> None:
+        kept = [item for item in group if item.spare is not None]
+        error: StoreError | None = fault
+        if kept and self._spare is not None:
+            error = self._spare.keep([item.spare for item in kept if item.spare is not None], fault)
+        for item in group:
+            item.result = 0
+            item.error = error if item.spare is not None else fault
+        self._resolve(group)
+
+    def _resolve(self, group: list[_Item]) -> None:
+        if not group:
+            return
+        try:
+            self._loop.call_soon_threadsafe(_settle, group)
+        except RuntimeError:
+            log.info("%d results had nobody left to hear them", len(group))  # the loop is closed
+
+
+def _settle(group: list[_Item]) -> None:
+    for item in group:
+        if item.future.done():
+            continue
+        if item.error is not None:
+            item.future.set_exception(item.error)
+        else:
+            item.future.set_result(item.result)
