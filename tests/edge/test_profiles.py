@@ -164,7 +164,7 @@ def test_refusing_is_cheap(tmp_path, text):
     start = time.perf_counter()
     with pytest.raises(ConfigError, match=r"too_large|bad_format"):
         load(path)
-    assert time.perf_counter() - start < 0.2
+    assert time.perf_counter() - start < 1.0  # the long dotted keys would take 16 s
 
 
 def test_a_missing_file_is_a_mistake_not_a_crash(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+import tracemalloc
 import tty
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from lintel.edge.drivers.serial_qr import build
 from lintel.edge.errors import ConfigError, Lost
 from lintel.edge.model import Action, Direction, Method, Notice, Order, Outcome, Reason
 from lintel.edge.profiles import builtin
+from lintel.simulators.client import Simulator
 from tests.edge.drivers.contract import DIGEST, SECRET, DriverContract, Recorder, context, running, until
 
 
@@ -78,7 +80,7 @@ class PtyReader:
             asyncio.get_running_loop().call_later(0.01, self._watch)
             return
         self.said += data
-        if self.profile.name == "zebra-ssi" and data[1:2] in (b"\xe9", b"\xe6"):
+        if self.profile.name == "zebra-ssi" and data[1:2] in (b"\xc6", b"\xe9", b"\xe6"):
             os.write(self.master, bytes.fromhex("04D00000FF2C"))
 
     def _watch(self) -> None:
@@ -131,7 +133,23 @@ class TestIdleGap(SerialContract):
     profile = "generic-usb-cdc"
 
     def test_a_flood_before_a_closed_gate_costs_no_memory(self):
-        pytest.skip("without end marks a flood is one over-long frame")
+        """Without end marks a flood is one over-long frame: one refused line, and in step again after a gap."""
+
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                tracemalloc.start()
+                try:
+                    await rig.flood(0.5)
+                    now, _ = tracemalloc.get_traced_memory()
+                finally:
+                    tracemalloc.stop()
+                assert now < self.flood_growth
+                await asyncio.sleep(0.2)
+                await rig.write(rig.frame("GOOD"))
+                await until(lambda: DIGEST(rig.method, "GOOD") in inlet.digests())
+            assert len(inlet.readings) <= 10
+
+        self.run(scene)
 
 
 class TestBinary(SerialContract):
@@ -376,6 +394,22 @@ def test_a_beep_that_is_not_answered_is_unknown(tmp_path):
     on_reader("zebra-ssi", tmp_path, scene)
 
 
+def test_unplugged_between_command_and_answer_is_unknown_and_never_repeated(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.profile = builtin()["generic-cr"]  # it will not answer
+        order = Order("o", "door-1", "reader-1", Action.BEEP, time.monotonic() + 2)
+        asked = asyncio.create_task(driver.execute(order))
+        await until(lambda: rig.said.count(rig.beep) == 1)
+        await rig.unplug()
+        assert await asyncio.wait_for(asked, 1) is Outcome.UNKNOWN_OUTCOME
+        rig.profile = builtin()["zebra-ssi"]
+        await rig.plug()
+        await until(lambda: inlet.ups == 2)
+        assert rig.said.count(rig.beep) == 1
+
+    on_reader("zebra-ssi", tmp_path, scene)
+
+
 def test_noise_is_cheap_and_said_once(tmp_path):
     """11 kB/s, the full speed of 115200 baud: under 5 % of one core, one notice, at most a few refused lines."""
 
@@ -403,6 +437,52 @@ def test_every_mistake_of_the_line_is_named():
     named = {m.where for m in caught.value.mistakes}
     assert named == {"line.gate.speed", "line.gate.path", "line.gate.baud", "line.gate"}
     assert build(Line("gate", "serial_qr", {"path": "/dev/x", "baud": 38400}), devices[:1], context())
+
+
+TOKEN = (
+    "L1:812%-0V-P.90-5JUA0U50LM0XRO7 HE/E YO7HHOT58 UPPNL4RQ/9ZRF.W"
+    "JV$D14L31M+GMAASN1U-GT5X3NU1J 3X0QZV5/FB2+GF:2SW0L0MZ76%0E20"
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "options"),
+    [
+        ("generic-cr", ("--framing", "cr", "--baud", "9600")),
+        ("generic-usb-cdc", ("--framing", "none", "--baud", "0")),
+        ("generic-ack-nak", ("--framing", "acknak")),
+        ("zkteco-zkb200", ("--commands", "zk", "--mode", "triggered", "--read-time", "0.5")),
+        ("newland-serial", ("--commands", "newland", "--mode", "triggered")),
+        ("honeywell-serial", ("--commands", "honeywell", "--mode", "triggered", "--no-read", "NR")),
+        ("cipherlab-serial", ("--commands", "cipherlab")),
+        ("zebra-ssi", ("--framing", "ssi", "--packeted", "false", "--baud", "0")),
+    ],
+)
+def test_every_profile_reads_a_simulated_reader(tmp_path, profile, options):
+    """The simulator shares no code with the driver: set up, read, half a code, noise, unplug, replug, read again."""
+
+    async def stage():
+        link = tmp_path / "by-id" / "qr"
+        async with asyncio.timeout(30), Simulator("qr-reader", "--id", "r", "--link", str(link), *options) as sim:
+            inlet = Recorder()
+            device = Device("reader-1", "", "door-1", Direction.IN, builtin()[profile])
+            driver = build(Line("gate", "serial_qr", {"path": str(link)}), [device], context())
+            async with running(driver, inlet):
+                assert not inlet.facts
+                await sim.command("scan", text=TOKEN, hold=0.3)
+                await until(lambda: inlet.readings)
+                assert [r.token for r in inlet.readings] == [TOKEN]
+                await sim.command("half", text=TOKEN)
+                await sim.command("unplug")
+                await asyncio.sleep(0.2)
+                await sim.command("replug")
+                await until(lambda: inlet.ups == 2, 3.0)
+                await sim.command("scan", text="L1:AGAIN", hold=0.3)
+                await until(lambda: len(inlet.readings) == 2)
+            assert [r.token for r in inlet.readings] == [TOKEN, "L1:AGAIN"]
+            assert not inlet.facts
+
+    asyncio.run(stage())
 
 
 # Controls: the contract must fail for a driver that breaks it.
