@@ -186,13 +186,23 @@ class Terminal(MqttPart):
     def restart(self) -> None:
         """Reboot: the link breaks and comes back after `reboot_seconds`."""
         self.emit("rebooting")
-        self.later(self.do_disconnect(will=True, seconds=self.options.reboot_seconds))
+        self.later(self._restart())
+
+    async def _restart(self) -> None:
+        await asyncio.sleep(0.1)  # the answer to the command still goes out
+        await self.do_disconnect(will=True, seconds=self.options.reboot_seconds)
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the handling of messages."""
         task = asyncio.get_running_loop().create_task(work)
         self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.emit("broken", error=f"{type(error).__name__}: {error}")
 
     # Commands.
 

@@ -102,6 +102,8 @@ class Host:
             threading.Thread(target=_read_stdin, args=(loop, self.feed), daemon=True).start()
         self._emit("started", parts=list(self.parts), pid=os.getpid())
         await self._stopped.wait()
+        if self._commands:
+            await asyncio.wait(self._commands, timeout=0.3)  # piped input ends before its last line is done
         for part in self.parts.values():
             await part.power_off()
         for task in (*tasks, *self._commands):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import ssl
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ import aiomqtt
 from paho.mqtt.client import MQTT_ERR_SUCCESS
 
 from lintel.simulators.parts import Emit, JsonMap, Part, PartOptions, SimulatorError, opt
+
+_QUIET = logging.getLogger("lintel.simulators.mqtt")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False  # a cut connection is what we are for; it is told as an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,7 @@ class MqttPart(Part):
                 password=self._password,
                 identifier=options.client_id or options.id,
                 protocol=aiomqtt.ProtocolVersion.V311,
+                logger=_QUIET,
                 will=self.will(),
                 clean_session=True,
                 timeout=5,

@@ -57,7 +57,7 @@ class Outbox:
         again = [
             Entry(e.kind, e.number, e.at, e.info, e.mono, push_type=2)
             for e in self._history
-            if e.kind == kind and begin <= e.at <= end
+            if e.kind == kind and begin <= int(e.at) <= end
         ]
         self._replays = again
         return len(again)

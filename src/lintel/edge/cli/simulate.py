@@ -1,0 +1,161 @@
+"""`lintel simulate KIND`: virtual hardware for demos, tests and integrators."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="simulate",
+    no_args_is_help=True,
+    help="Virtual door hardware that speaks the real protocols. / 模拟门禁硬件,使用真实协议。\n\n"
+    "Type a line to act: a reader scans it, a terminal shows that person or QR code, a relay takes a word such as "
+    "open, close, force, prop, ledger. A line that starts with { is a JSON command. Ctrl-D ends.",
+)
+
+_More = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any other option; --set help=1 lists them. / 其他选项"),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Events as JSON lines. / 以 JSON 行输出事件")]
+_Stay = Annotated[bool, typer.Option("--stay", help="Go on when the input ends. / 输入结束后继续运行")]
+_Broker = Annotated[str, typer.Option(help="host:port of the MQTT broker. / MQTT 服务器地址")]
+
+
+def _spec(kind: str, more: list[str] | None, **values: object) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    for pair in more or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--set")
+        extra[name.replace("-", "_")] = value
+    return {"kind": kind} | {k: v for k, v in values.items() if v is not None} | extra
+
+
+def _show(began: float) -> Callable[..., None]:
+    def show(event: str, **fields: Any) -> None:  # noqa: ANN401  events carry anything
+        who = fields.pop("id", "")
+        at = fields.pop("t", time.monotonic()) - began
+        said = " ".join(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in fields.items() if v is not None)
+        print(f"{at:9.3f}  {who:<16}  {event}  {said}".rstrip(), flush=True)
+
+    return show
+
+
+def _options_help(kind: str) -> str:
+    from dataclasses import fields  # noqa: PLC0415  loaded only when somebody simulates
+
+    from lintel.simulators.host import part_class  # noqa: PLC0415
+
+    lines = [f"  {f.name} = {f.default!r}  {f.metadata['help']}" for f in fields(part_class(kind).options_class)]
+    return f"Options of {kind} (--set NAME=VALUE):\n" + "\n".join(lines)
+
+
+def _run(specs: list[dict[str, Any]], *, as_json: bool, stay: bool) -> None:
+    from lintel.simulators.host import Host, write_line  # noqa: PLC0415  loaded only when somebody simulates
+    from lintel.simulators.parts import SimulatorError  # noqa: PLC0415
+
+    if any("help" in spec for spec in specs):
+        kind = specs[0].get("dialect", specs[0]["kind"])
+        print(_options_help(kind))
+        return
+
+    async def live() -> None:
+        await Host(specs, write_line if as_json else _show(time.monotonic()), stay=stay).run()
+
+    try:
+        asyncio.run(live())
+    except (SimulatorError, OSError) as error:
+        print(f"lintel simulate: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+
+
+@app.command("qr-reader")
+def qr_reader(
+    link: Annotated[str | None, typer.Option(help="Stable path of the serial port. / 串口的固定路径")] = None,
+    framing: Annotated[str, typer.Option(help="cr, crlf, lf, none, ssi or acknak")] = "crlf",
+    baud: Annotated[int, typer.Option(help="Line speed; 0: no delay. / 波特率")] = 9600,
+    name: Annotated[str, typer.Option(help="Name in events. / 名称")] = "qr-reader",
+    more: _More = None,
+    *,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """A serial QR reader on a pty. A typed line is scanned. / 串口二维码读头,输入一行即扫描一次。
+
+    Example: lintel simulate qr-reader --link ./gate-qr --framing crlf
+
+    A picture is read as optics would: {"cmd":"scan","picture":"pass.png"}. Faults: {"cmd":"unplug"}, "replug", "half".
+    """
+    _run([_spec("qr-reader", more, id=name, link=link, framing=framing, baud=baud)], as_json=as_json, stay=stay)
+
+
+@app.command("face-terminal")
+def face_terminal(
+    dialect: Annotated[str, typer.Option(help="mqtt-face, yld or luozhi / 协议方言")] = "mqtt-face",
+    device: Annotated[str | None, typer.Option("--id", help="Device id in its topics. / 设备编号")] = None,
+    broker: _Broker = "127.0.0.1:1883",
+    persons: Annotated[Path | None, typer.Option(help="JSON file with persons. / 人员文件")] = None,
+    more: _More = None,
+    *,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """A face terminal with its own person list and relay. / 人脸终端,自带人员库和继电器。
+
+    Example: lintel simulate face-terminal --id 1026700 --broker 127.0.0.1:1883 --set heartbeat=5
+
+    A typed line is the id of a person who steps in front, or else a QR text; {"cmd":"stranger"}, {"cmd":"ledger"}.
+    """
+    chosen = _spec(
+        "face-terminal", more, dialect=dialect, id=device, broker=broker, persons=str(persons) if persons else None
+    )
+    _run([chosen], as_json=as_json, stay=stay)
+
+
+@app.command("relay")
+def relay(
+    device: Annotated[str | None, typer.Option("--id", help="Device id and topic prefix. / 设备编号")] = None,
+    broker: _Broker = "127.0.0.1:1883",
+    more: _More = None,
+    *,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """A relay with a door and its position switch. / 继电器、门和门磁。
+
+    Example: lintel simulate relay --id door-1 --set open_after=1 --set close_after=3
+
+    Type open, close, force, prop, button or ledger.
+    """
+    _run([_spec("relay", more, id=device, broker=broker)], as_json=as_json, stay=stay)
+
+
+@app.command("fleet")
+def fleet(
+    file: Annotated[Path, typer.Argument(help="JSON file with the devices. / 设备清单")],
+    *,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """Several devices in one process. / 一个进程里的多台设备。
+
+    Example: lintel simulate fleet site.json
+
+    The file: {"defaults": {"broker": "127.0.0.1:1883"}, "parts": [{"kind": "relay", "id": "door-1"}, ...]}. Commands
+    name the device: {"cmd":"force","id":"door-1"}.
+    """
+    from lintel.simulators.host import fleet_specs  # noqa: PLC0415  loaded only when somebody simulates
+    from lintel.simulators.parts import SimulatorError  # noqa: PLC0415
+
+    try:
+        specs = fleet_specs(file.read_text("utf-8"))
+    except (SimulatorError, OSError) as error:
+        print(f"lintel simulate: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    _run(specs, as_json=as_json, stay=stay)
