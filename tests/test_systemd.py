@@ -1,8 +1,11 @@
 """The unit and its neighbours: understood by systemd, confined, and still allowed what the gateway needs."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,69 @@ def test_the_gateway_may_do_what_it_needs() -> None:
     assert "ProcSubset" not in has, "clock.py reads the boot id from /proc/sys"
     assert "PrivateDevices" not in has, "serial lines"
     assert {line.split()[0] for line in has["DeviceAllow"]} == {"char-ttyUSB", "char-ttyACM", "char-ttyS"}
+
+
+GATEWAY = """
+state_dir = "state"
+[site]
+id = 1
+timezone = "Asia/Shanghai"
+door_groups = ["main"]
+[[line]]
+id = "port"
+driver = "serial_qr"
+path = "/dev/serial/by-id/unplugged"
+[[device]]
+id = "reader"
+line = "port"
+profile = "generic-cr"
+door = "front"
+[[door]]
+id = "front"
+groups = ["main"]
+lock = "reader"
+"""
+
+
+def members(group: str) -> set[str]:
+    """The system calls of one of systemd's groups, with those of the groups in it."""
+    lines = [line.strip() for line in analyze("syscall-filter", group).stdout.splitlines()[1:]]
+    names = {line for line in lines if line and not line.startswith(("#", "@"))}
+    return names.union(*(members(line) for line in lines if line.startswith("@")))
+
+
+def allowed(filters: list[str]) -> set[str]:
+    """What a sequence of SystemCallFilter= lines lets through."""
+    found = members("@default")
+    for line in filters:
+        names = line.removeprefix("~").split()
+        calls = set().union(*(members(name) if name.startswith("@") else {name} for name in names))
+        found = found - calls if line.startswith("~") else found | calls
+    return found
+
+
+def test_every_system_call_of_the_gateway_is_allowed(tmp_path: Path) -> None:
+    """From start to orderly stop. The control: without the clock's line the filter would stop it."""
+    (tmp_path / "gateway.toml").write_text(GATEWAY)
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-qq", "-o", str(trace), sys.executable, "-m", "lintel", "run"]
+    command += ["--config", str(tmp_path / "gateway.toml")]
+    english = os.environ | {"LC_ALL": "C.UTF-8"}
+    with subprocess.Popen(command, env=english, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as gateway:
+        assert gateway.stdout is not None
+        said = ""
+        for line in gateway.stdout:
+            said += line
+            if ready := re.search(r"ready.*pid (\d+)", line):
+                os.kill(int(ready[1]), signal.SIGTERM)
+    assert "ready" in said, said
+    used = set(re.findall(r"^\d+ +([a-z]\w+)\(", trace.read_text(errors="replace"), re.MULTILINE))
+    assert {"openat", "fsync", "clock_adjtime"} <= used, "the trace is of the gateway"
+    if os.geteuid() == 0:
+        used.discard("fchown")  # SQLite keeps a file's owner, but only as root
+    filters = settings(UNIT)["SystemCallFilter"]
+    assert used - allowed(filters) == set()
+    assert used - allowed(filters[:-1]) == {"clock_adjtime"}
 
 
 def test_the_service_runs_as_the_user_that_is_made(tmp_path: Path) -> None:
