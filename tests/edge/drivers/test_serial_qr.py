@@ -356,8 +356,8 @@ def test_newland_is_set_up_and_its_answers_are_no_codes(tmp_path):
 def test_a_set_up_that_is_not_answered_is_a_fault_and_codes_still_come(tmp_path):
     async def scene(rig, driver, inlet):
         assert [(f.notice, f.device) for f in inlet.facts] == [(Notice.DEVICE_FAULT, "reader-1")]
-        await rig.write(b"\x02\x01CODE\r")  # begins like an answer, is none: the wait for the answer is over
-        await rig.write(b"CODE1\r")
+        answer = rig.profile.spec.find("auto-sense").accepted
+        await rig.write(answer + b"CODE1\r")  # late, and still no part of the code
         await until(lambda: DIGEST(Method.QR, "CODE1") in inlet.digests())
 
     on_reader("newland-serial", tmp_path, scene)

@@ -29,6 +29,8 @@ LOOK_S: Final = 0.5
 """How often the path is looked at: an unplugged adapter is noticed within this, whatever the kernel says."""
 ANSWER_S: Final = 0.5
 """How long a command's answer is waited for."""
+LATE_S: Final = 3.0
+"""How long a late answer is still taken out of the stream, where it would spoil the next code."""
 _MAX_WAITING: Final = 64
 """Presentations kept for the gate; with more the port is not read, and the line itself holds the sender back."""
 _MAX_UNSENT: Final = 4096
@@ -127,13 +129,11 @@ class Port(asyncio.Protocol):
         if not (command.accepted or (self._spec.extract and self._spec.extract.accepted)):
             return Outcome.EXECUTED
         self._answer = self._loop.create_future()
-        self._listener.expect((command,), self._loop.time() + within)
+        self._listener.expect((command,), self._loop.time() + LATE_S)
         try:
             async with asyncio.timeout(within):
                 return Outcome.EXECUTED if await self._answer else Outcome.REFUSED_BY_DEVICE
-        except TimeoutError:
-            return Outcome.UNKNOWN_OUTCOME
-        except Lost:
+        except (TimeoutError, Lost):
             return Outcome.UNKNOWN_OUTCOME
         finally:
             self._answer = None
@@ -217,7 +217,7 @@ class Port(asyncio.Protocol):
     def _rearm(self) -> None:
         command = self._spec.find(self._spec.rearm)
         if command is not None and self._answer is None:  # while a command is pending, its answer goes first
-            self._listener.expect((command,), self._loop.time() + ANSWER_S)
+            self._listener.expect((command,), self._loop.time() + LATE_S)
             self._write(command.send)
         if self._spec.rearm_every_s:
             self._later("rearm_every", self._spec.rearm_every_s, self._rearm)
