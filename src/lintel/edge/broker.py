@@ -143,6 +143,10 @@ async def start_mosquitto(
     if program is None:
         raise LintelError("mosquitto is not installed: 'sudo apt install mosquitto', or use an existing broker")
     port = port or free_port()
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise LintelError(f"port {port} is not free: {error.strerror}") from None
     await asyncio.to_thread(_write, state_dir, mosquitto_conf(port, state_dir, accounts=accounts, tls=tls))
     process = await asyncio.create_subprocess_exec(
         program, "-c", str(state_dir / "mosquitto.conf"),

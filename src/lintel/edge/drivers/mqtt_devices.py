@@ -19,6 +19,12 @@ FOLD_S: Final = 10.0
 GRACE_S: Final = 5.0
 """A device is lost after three heartbeats and this (95 s for `mqtt/face`)."""
 
+MUTE_AFTER: Final = 200
+"""Messages above its rate in one second after which a device's topic is not listened to for a while."""
+
+MUTE_S: Final = 10.0
+"""How long that is (s). The broker drops what comes meanwhile: reading it would cost the other devices their time."""
+
 _MOST_FOLDED = 256
 
 
@@ -84,15 +90,16 @@ class Heard:
 
 
 class Route:
-    """One topic: the device it belongs to, or the models that share it."""
+    """One topic: the device it belongs to, or the models that share it. Not listened to until `muted` (monotonic s)."""
 
-    __slots__ = ("groups", "owner", "presents", "topic")
+    __slots__ = ("groups", "muted", "owner", "presents", "topic")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.groups: list[Group] = []
         self.owner: Terminal | None = None
         self.presents: Message | None = None
+        self.muted = 0.0
 
     def hear(self, document: JsonValue) -> Iterator[Heard]:
         """What a document may be, best guess first; nothing where no message of the profiles matches."""
@@ -155,11 +162,8 @@ def mistakes(devices: Sequence[Device]) -> list[Mistake]:
     taken: dict[tuple[str, str], str] = {}
     for device in devices:
         where = f"device {device.id}.address"
-        spec = device.profile.spec
-        if not isinstance(spec, MqttSpec):
+        if not isinstance(device.profile.spec, MqttSpec):
             found.append(Mistake(f"device {device.id}.profile", "expected the profile of an MQTT device"))
-        else:
-            found += [Mistake(f"profile {device.profile.name}: {at}", what) for at, what in spec.contradictions()]
         for name in device.address.split("|"):
             if not name.isprintable() or not name or set(name) & set("/+#{} "):
                 found.append(Mistake(where, "expected the device's id in its topics, without '/', '+', '#' and spaces"))

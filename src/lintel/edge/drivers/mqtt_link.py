@@ -140,6 +140,17 @@ class Link:
             raise Lost(f"the broker does not acknowledge: {error}") from None
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  ssl's own signature
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 class NotSent(Lost):
     """The connection was already gone: nothing of the message has left."""
 
@@ -222,6 +233,7 @@ def _value(code: Any) -> int:  # noqa: ANN401  paho's ReasonCode or a plain numb
 def _tls(options: Options) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.ca)
+        context.sslsocket_class = _TlsSocket
         if options.certificate:
             context.load_cert_chain(options.certificate, options.key or None)
     except (OSError, ValueError) as error:

@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from lintel.edge.drivers import mqtt_link as link
 from lintel.edge.drivers.base import Context, Device, Driver, Inlet, Line, Receipt
-from lintel.edge.drivers.mqtt_devices import Folder, Route, Terminal, mistakes, routes
+from lintel.edge.drivers.mqtt_devices import MUTE_AFTER, MUTE_S, Folder, Route, Terminal, mistakes, routes
 from lintel.edge.drivers.mqtt_outgoing import Outgoing
 from lintel.edge.drivers.mqtt_readings import Reader
 from lintel.edge.errors import BadFrame, ConfigError, Lost, Refused
@@ -146,6 +146,8 @@ class _Session:
         now = self._clock.now().mono
         for terminal in self._driver.terminals.values():
             terminal.seen = now
+        for route in self._driver.routes.values():
+            route.muted = 0.0
         await self._link.subscribe([self._barrier, *self._driver.routes])
         async with self._tasks as tasks:
             for work in (self._consume(), self._pulse(), self.out.send(), self._tick(), self._watch()):
@@ -190,6 +192,10 @@ class _Session:
                 self._facts.tell(Notice.FLOOD, "", "the line is over its bounds", now, inbox.dropped)
                 inbox.dropped = 0
             self._facts.flush(now)
+            for route in self._driver.routes.values():
+                if 0.0 < route.muted <= now:
+                    route.muted = 0.0
+                    await self._link.subscribe([route.topic])
 
     async def _consume(self) -> None:
         while True:
@@ -209,6 +215,13 @@ class _Session:
         while self._slots and self._slots[0].done:
             self._link.acknowledge(self._slots.popleft().mid, 1)
 
+    def _mute(self, route: Route, owner: Terminal, now: float) -> None:
+        if owner.dropped >= MUTE_AFTER and not route.muted:
+            route.muted = now + MUTE_S
+            self.out.post(route.topic, b"")
+            detail = f"not listened to on {route.topic!a} for {MUTE_S:.0f} s"
+            self._facts.tell(Notice.FLOOD, owner.device.id, detail, now)
+
     # ---- what comes in: True means that the slot is settled later
 
     def _handle(self, message: link.Message, slot: _Slot | None) -> bool:
@@ -221,7 +234,10 @@ class _Session:
             self.out.post(topic, b"")
             return False
         now = self._clock.now()
-        if not payload or (route.owner is not None and not route.owner.may_send(now.mono)):
+        if not payload:
+            return False
+        if route.owner is not None and not route.owner.may_send(now.mono):
+            self._mute(route, route.owner, now.mono)
             return False
         try:
             document = decode(payload)
