@@ -133,7 +133,7 @@ def test_rotating(secret):
     assert made["token"].startswith("L2:")
     assert "good" in ok("verify", made["token"], "--secret-file", secret)
     assert "good" in ok("verify", CODE, "--secret-file", secret, "--at", AT)
-    late = RUN.invoke(app, ["verify", CODE, "--secret-file", secret, "--json"])
+    late = RUN.invoke(app, ["verify", CODE, "--secret-file", secret, "--json", "--at", "2025-10-09T08:55:20+00:00"])
     assert json.loads(late.stdout)["reason"] == "replayed"
     assert late.exit_code == 1
     assert "--pass-id" in refused("issue", "--rotating", "--secret-file", secret)

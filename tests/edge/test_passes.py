@@ -191,7 +191,7 @@ def test_a_changed_token_is_refused(text):
             if isinstance(found, StaticPass):
                 assert verify(found, KEYS, SITE) in (Reason.BAD_SIGNATURE, Reason.UNTRUSTED_KEY)
             else:
-                assert check_step(found, SECRET, NOW) is None
+                assert check_step(found, SECRET, NOW) is Reason.BAD_SIGNATURE
 
 
 def test_a_token_with_a_space_removed_is_refused():
@@ -419,20 +419,20 @@ def test_a_screenshot_dies(later, good):
     start = 58666666 * 30
     code = parse(rotating(SECRET, 5, start))
     assert isinstance(code, RotatingCode)
-    assert check_step(code, SECRET, start + later) == (58666666 if good else None)
+    assert check_step(code, SECRET, start + later) == (58666666 if good else Reason.REPLAYED)
 
 
 def test_the_step_of_a_wrapped_counter():
     wrap = (1 << 16) * 30
     code = parse(rotating(SECRET, 5, NOW))
     assert isinstance(code, RotatingCode)
-    assert check_step(code, SECRET, NOW + wrap) is None, "the low 16 bits are the same, the full step is not"
+    assert check_step(code, SECRET, NOW + wrap) is Reason.BAD_SIGNATURE, "the low 16 bits are the same, the full step is not"
     for now in (wrap - 1.0, 0.0, 29.9):
         first = parse(rotating(SECRET, 5, now))
         assert isinstance(first, RotatingCode)
         assert check_step(first, SECRET, now) == int(now // 30)
     before = RotatingCode(5, 0xFFFF, bytes(10))
-    assert check_step(before, SECRET, 0.0) is None
+    assert check_step(before, SECRET, 0.0) is Reason.BAD_SIGNATURE
 
 
 @settings(deadline=None)
@@ -443,8 +443,8 @@ def test_rotating_codes(secret, pass_id, now, off):
     assert code.pass_id == pass_id
     step = check_step(code, secret, max(0.0, now + off))
     near = abs(int(max(0.0, now + off) // 30) - int(now // 30)) <= 1
-    assert step == (int(now // 30) if near else None)
-    assert check_step(code, bytes(32) if secret != bytes(32) else b"1" * 32, now) is None
+    assert step == (int(now // 30) if near else Reason.REPLAYED)
+    assert check_step(code, bytes(32) if secret != bytes(32) else b"1" * 32, now) is Reason.BAD_SIGNATURE
 
 
 def test_a_secret_has_32_bytes():

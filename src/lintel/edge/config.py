@@ -10,17 +10,24 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lintel.edge.errors import ConfigError, LintelError, Mistake
 from lintel.edge.model import Direction, Door, Method
 from lintel.edge.passes import PassKey
 from lintel.edge.profiles import Profile, find
+from lintel.edge.profiles.serial import BAUDS
 from lintel.edge.schedules import zone
 from lintel.edge.tables import mistakes_of, read_table
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+def _baud(value: int) -> int:
+    if value not in BAUDS:
+        raise ValueError(f"one of {', '.join(map(str, BAUDS))}")
+    return value
 
 
 class _Table(BaseModel):
@@ -59,7 +66,7 @@ class SerialLine(_Table):
     id: Id
     driver: Literal["serial_qr"]
     path: Path
-    baud: Annotated[int, Field(ge=300, le=4_000_000)] | None = None
+    baud: Annotated[int, AfterValidator(_baud)] | None = None
 
 
 class MqttLine(_Table):

@@ -6,7 +6,6 @@ Shutdown: the lines close first (no new presentation), the doors finish what is 
 import asyncio
 import contextlib
 import importlib
-import json
 import logging
 import os
 import signal
@@ -15,6 +14,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 from lintel import __version__
 from lintel.edge import control
@@ -271,14 +272,14 @@ class Daemon:
 def _load_mark(state: Path) -> Mark | None:
     """The clock's mark of the last run; an unreadable one is no mark, the journal's newest time still bounds."""
     try:
-        return Mark(**json.loads((state / CLOCK_FILE).read_text("ascii")))
-    except (OSError, ValueError, TypeError):
+        return msgspec.json.decode((state / CLOCK_FILE).read_bytes(), type=Mark)
+    except (OSError, msgspec.MsgspecError):
         return None
 
 
 def _save_mark(state: Path, mark: Mark) -> None:
     with contextlib.suppress(OSError):  # a full or read-only disk must not stop the doors
-        atomic_write(state / CLOCK_FILE, json.dumps(asdict(mark)).encode("ascii"))
+        atomic_write(state / CLOCK_FILE, msgspec.json.encode(mark))
 
 
 async def _cancel(tasks: Sequence["asyncio.Task[Any]"]) -> None:

@@ -200,13 +200,17 @@ def rotating(secret: bytes, pass_id: int, now: float) -> str:
     return ROTATING + base45_encode(_CODE.pack(pass_id, step & 0xFFFF, _mac(secret, pass_id, step)))
 
 
-def check_step(code: RotatingCode, secret: bytes, now: float) -> int | None:
-    """The full step of a good code, at most one step off `now`; else None. Each step may be used once per direction."""
+def check_step(code: RotatingCode, secret: bytes, now: float) -> int | Reason:
+    """The full step of a good code, at most one step off `now`; else why not. Use each step once per direction.
+
+    `replayed`: genuine, but of another time (a screenshot, a phone with a wrong clock). `bad_signature`: of another pass.
+    """
     current = int(now // STEP_S)
-    for step in (current, current - 1, current + 1):
-        if step >= 0 and step & 0xFFFF == code.step and hmac.compare_digest(_mac(secret, code.pass_id, step), code.mac):
-            return step
-    return None
+    off = ((code.step - current + 0x8000) & 0xFFFF) - 0x8000  # the nearest step with these low 16 bits
+    step = current + off
+    if step < 0 or not hmac.compare_digest(_mac(secret, code.pass_id, step), code.mac):
+        return Reason.BAD_SIGNATURE
+    return step if abs(off) <= 1 else Reason.REPLAYED
 
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"

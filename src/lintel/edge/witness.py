@@ -118,8 +118,8 @@ class Witness:
         if row is None or row.secret is None:
             return _NOBODY
         step = check_step(presented, row.secret, now.wall)
-        if step is None:
-            return _Known(verdict=Reason.REPLAYED)
+        if isinstance(step, Reason):
+            return _Known(verdict=step)
         credential = Credential(
             id=f"vp_{row.pass_id}",
             person=row.person,

@@ -166,8 +166,8 @@ def verify_(
     else:
         if isinstance(found, RotatingCode):
             facts = {"pass_id": found.pass_id, "step": found.step}
-            good = check_step(found, _secret(_needed(secret_file, "--secret-file")), moment) is not None
-            reason = None if good else Reason.REPLAYED
+            step = check_step(found, _secret(_needed(secret_file, "--secret-file")), moment)
+            reason = step if isinstance(step, Reason) else None
         else:
             facts = _facts(found.claims)
             reason = _judge(found, _public(key_file, public_key), role, _site(site), moment)
