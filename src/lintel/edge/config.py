@@ -212,16 +212,17 @@ def _contradictions(config: Config) -> Iterator[Mistake]:
     yield from (
         Mistake(f"pass_key[{n}].id", "expected an id used once") for n, i in enumerate(key_ids) if i in key_ids[:n]
     )
-    lines, devices, doors = ({r.id: r for r in rows} for rows in (config.line, config.device, config.door))
+    lines = {line.id: line for line in config.line}
+    devices, doors = {d.id for d in config.device}, {d.id for d in config.door}
     for n, device in enumerate(config.device):
         if device.line not in lines:
             yield _dangling(f"device[{n}].line", "line", set(lines))
         if device.door not in doors:
-            yield _dangling(f"device[{n}].door", "door", set(doors))
+            yield _dangling(f"device[{n}].door", "door", doors)
         yield from _profile_fits(config, n, device, lines.get(device.line))
     for n, door in enumerate(config.door):
         if door.lock not in devices:
-            yield _dangling(f"door[{n}].lock", "device", set(devices))
+            yield _dangling(f"door[{n}].lock", "device", devices)
     for n, line in enumerate(config.line):
         yield from _addresses(n, line, [d for d in config.device if d.line == line.id])
 
@@ -236,7 +237,7 @@ def _profile_fits(
             Mistake(f"device[{n}].profile", m.expected if m.where == "profile" else str(m)) for m in error.mistakes
         )
         return
-    if line is not None and profile.driver != line.driver:  # type: ignore[union-attr]  both tables have a driver
+    if line is not None and profile.driver != line.driver:
         yield Mistake(
             f"device[{n}].profile", f"expected a profile for {line.driver}; {profile.name} is for {profile.driver}"
         )

@@ -203,7 +203,7 @@ def rotating(secret: bytes, pass_id: int, now: float) -> str:
 def check_step(code: RotatingCode, secret: bytes, now: float) -> int | Reason:
     """The full step of a good code, at most one step off `now`; else why not. Use each step once per direction.
 
-    `replayed`: genuine, but of another time (a screenshot, a phone with a wrong clock). `bad_signature`: of another pass.
+    `replayed`: genuine, but of another time (a screenshot, a wrong clock). `bad_signature`: of another pass.
     """
     current = int(now // STEP_S)
     off = ((code.step - current + 0x8000) & 0xFFFF) - 0x8000  # the nearest step with these low 16 bits
