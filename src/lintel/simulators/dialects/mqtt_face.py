@@ -206,6 +206,10 @@ class MqttFace(Terminal):
         wanted = {k: v for k, v in self._info(message).items() if k in self._config}
         number(wanted.get("ResumefromBreakpoint", 0), 0, 1)
         number(wanted.get("KeepAliveInterval", 30), 1, 3600)
+        for name in ("OnlineTopic", "HeartbeatTopic"):
+            topic = wanted.get(name, "x")
+            if not isinstance(topic, str) or not topic or "+" in topic or "#" in topic:
+                raise RefusedError("462", f"{name} is no topic")
         self._config |= wanted
         self.emit("configured", config=self._config)
         return Ack()

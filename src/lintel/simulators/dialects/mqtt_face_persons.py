@@ -215,8 +215,8 @@ class PersonDesk:
         if message.get("DataEnd") != "EndFlag":
             raise RefusedError("413", "DataEnd is missing")
         items: Any = message.get("info")
-        if deleting and isinstance(items, dict):
-            items = items.get("customId")
+        if deleting:
+            items = items.get("customId") if isinstance(items, dict) else None
         if not isinstance(items, list):
             raise RefusedError("414", "info is missing")
         if "PersonNum" not in message:
