@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import fcntl
 import io
 import os
+import termios
 import time
 
 import pytest
@@ -149,6 +151,21 @@ def test_what_is_sent_while_nobody_has_the_port_open_is_lost(tmp_path):
         assert (await sim.command("scan", text="late"))["sent"] == 0
         port = await open_port()
         assert port.read(10) == b""
+
+    drive(work, tmp_path / "qr")
+
+
+def test_an_exclusive_port_can_be_opened_again(tmp_path):
+    """An ordinary user is locked out of a pty by a former TIOCEXCL; root never is."""
+
+    async def work(sim, open_port):
+        for _ in range(2):
+            port = await open_port()
+            fcntl.ioctl(port.fd, termios.TIOCEXCL)
+            await sim.command("scan", text="A")
+            assert port.read(3) == b"A\r\n"
+            port.close()
+            await sim.event("detached")
 
     drive(work, tmp_path / "qr")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import tty
@@ -122,4 +123,16 @@ class Line:
         else:
             self._stop_reading()
             self._in_use(False)  # noqa: FBT003
-            self._look()
+            if self._left_exclusive():
+                self.unplug()
+                self.plug()
+            else:
+                self._look()
+
+    def _left_exclusive(self) -> bool:
+        # TIOCEXCL outlives the close on a pty, unlike on a real port, and would lock an ordinary user out for good.
+        try:
+            os.close(os.open(self.link, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+        except OSError as error:
+            return error.errno == errno.EBUSY
+        return False
