@@ -17,7 +17,8 @@ from lintel.bench.site import CREDENTIALS, config, prepare
 from lintel.edge import broker
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Stream
-from lintel.edge.store import open_journal
+from lintel.edge.store.journal import read_rows
+from lintel.edge.store.reading import reading
 
 Say = Callable[[str], None]
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -139,5 +140,6 @@ async def _wear(pid: int, load: Load, rate: float, seconds: float) -> float:
 
 def _stored(state: Path) -> set[int]:
     """The records in the journal."""
-    with open_journal(state) as journal:
-        return {int(row.event.record) for row in journal.export(Stream.ACCESS) if row.event.record}
+    with reading(state) as database:
+        rows = read_rows(database.reader, Stream.ACCESS)
+        return {int(row.event.record) for row in rows if row.event.record}

@@ -120,9 +120,9 @@ def _allowlist(site: Community) -> dict[str, object]:
             })  # fmt: skip
     return {
         "credentials": rows,
-        "blocks": [{"subject": site.blocked.id, "reason": "court order"}],
-        "visitor_passes": [{
-            "id": site.rotating_id, "secret": site.rotating_secret.hex(), "groups": ["public"],
+        "blocks": {site.blocked.id: None},
+        "passes": [{
+            "pass_id": site.rotating_id, "secret": site.rotating_secret.hex(), "groups": ["public"],
             "person": site.residents[0].id, "valid_from": "2020-01-01T00:00:00Z", "valid_to": "2099-01-01T00:00:00Z",
         }],
     }  # fmt: skip

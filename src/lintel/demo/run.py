@@ -26,7 +26,9 @@ from lintel.edge import broker
 from lintel.edge.control import SOCKET, call
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Stream
-from lintel.edge.store import open_journal
+from lintel.edge.store.journal import read_rows
+from lintel.edge.store.reading import reading
+from lintel.edge.store.verify import verify
 from lintel.simulators.client import Simulator
 
 STARTED = 20.0
@@ -89,7 +91,7 @@ async def _script(world: World, seconds: float, stopped: asyncio.Event, view: Vi
     watching = asyncio.create_task(world.watch())
     await asyncio.sleep(0.2)
     until = time.monotonic() + seconds
-    doors = asyncio.gather(*(life_at(d, world, until, n) for n, d in enumerate(DOORS)))
+    doors = asyncio.create_task(_life(world, until))
     ended = asyncio.create_task(stopped.wait())
     with view.live():
         await asyncio.wait({doors, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,13 +106,19 @@ async def _script(world: World, seconds: float, stopped: asyncio.Event, view: Vi
     await asyncio.gather(watching, return_exceptions=True)
 
 
+async def _life(world: World, until: float) -> None:
+    async with asyncio.TaskGroup() as doors:
+        for n, door in enumerate(DOORS):
+            doors.create_task(life_at(door, world, until, n))
+
+
 def _books(world: World, view: View) -> Result:
     """Compare what was presented with what the journal holds after the gateway has stopped."""
-    ids: set[str] = set()
-    with open_journal(world.site.state) as journal:
-        if not journal.verify().ok:
+    with reading(world.site.state) as database:
+        if not verify(database).ok:
             world.wrong.append("the journal does not verify")
-        ids = {row.event.id for row in journal.export(Stream.ACCESS) if row.event.type == "access.decision"}
+        rows = read_rows(database.reader, Stream.ACCESS)
+        ids = {row.event.id for row in rows if row.event.type == "access.decision"}
     world.times_ms.sort()
     denied = sum(world.denied.values())
     result = Result(

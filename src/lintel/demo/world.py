@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lintel.demo.community import DOORS, Community, DoorSpec, address
-from lintel.edge.control import SOCKET
+from lintel.edge.control import SOCKET, call
 from lintel.simulators.client import Simulator
 
 DECIDED = 5.0
@@ -63,22 +63,30 @@ class World:
     ) -> None:
         """Hold a code before the QR reader of a door."""
         shown = {"text": text} if text is not None else {"picture": picture}
-        await self._enter(door, who, expect, f"{door.id}-qr", "scanned", {"cmd": "scan", **shown})
+        await self._enter(door, who, expect, {"cmd": "scan", "id": f"{door.id}-qr", **shown})
 
     async def face(self, door: DoorSpec, person: str, who: str, expect: str, similarity: float = 94.0) -> None:
         """Somebody steps before the face terminal of a door."""
-        command = {"cmd": "face", "person": person, "similarity": similarity}
-        await self._enter(door, who, expect, address(door.id, "face"), "pushed", command)
+        command = {"cmd": "face", "id": address(door.id, "face"), "person": person, "similarity": similarity}
+        await self._enter(door, who, expect, command)
 
-    async def _enter(
-        self, door: DoorSpec, who: str, expect: str, part: str, sent: str, command: dict[str, Any]
-    ) -> None:
+    async def line_up(self, line: str, limit: float) -> None:
+        """Wait until the gateway has a line up again; raises TimeoutError after `limit` seconds."""
+        async with asyncio.timeout(limit):
+            while True:
+                status = await asyncio.to_thread(call, self.site.state, "status")
+                if any(found["id"] == line and found["state"] == "up" for found in status["lines"]):
+                    return
+                await asyncio.sleep(0.05)
+
+    async def _enter(self, door: DoorSpec, who: str, expect: str, command: dict[str, Any]) -> None:
         self.presented += 1
         opens = expect == "granted"
         lock = address(door.id, "relay" if door.relay else "face")
-        await self.devices.command({**command, "id": part})
+        sent = "scanned" if command["cmd"] == "scan" else "pushed"
+        await self.devices.command(command)
         try:
-            start = (await self.devices.event(sent, DECIDED, id=part))["t"]
+            start = (await self.devices.event(sent, DECIDED, id=command["id"]))["t"]
             decision = await asyncio.wait_for(self._decisions[door.id].get(), DECIDED)
         except TimeoutError:
             self.wrong.append(f"{door.id}: {who}: no decision, expected {expect}")
