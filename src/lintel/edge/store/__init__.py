@@ -1,11 +1,15 @@
 """The store: the only SQL of the gateway. `Store` is what the daemon opens; everything else is reached through it."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
+from typing import Any
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Notice
+from lintel.edge.model import Digester, Notice
+from lintel.edge.store import transfer
 from lintel.edge.store.allowlist import Allowlist
 from lintel.edge.store.changes import (
     Applied,
@@ -21,8 +25,10 @@ from lintel.edge.store.changes import (
     StepUse,
     Type,
 )
-from lintel.edge.store.database import FILE, Database, atomic_write, derive, open_database, state_key, state_lock
+from lintel.edge.store.database import Database, atomic_write, derive, open_database, state_key, state_lock
 from lintel.edge.store.journal import Journal
+from lintel.edge.store.recovery import newest_snapshot, open_or_recover, snapshot
+from lintel.edge.store.ring import RING_FILE, Ring
 from lintel.edge.store.writer import Writer
 
 __all__ = [
@@ -51,6 +57,8 @@ __all__ = [
     "state_lock",
 ]
 
+SNAPSHOT_S = 86400.0
+
 
 class Store:
     """The opened store: `allowlist`, `journal`, `writer`, and `notices`, what was found while opening."""
@@ -68,7 +76,12 @@ class Store:
         self.writer = Writer(database, loop, self._fault)
         self.journal = Journal(database, self.writer, loop=loop)
         self.allowlist = Allowlist(database, self.writer, self.journal)
-        self.writer.start([self.journal, self.allowlist], None)
+        drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()
+        self.ring = Ring(
+            database.directory / RING_FILE, derive(database.key, "ring"), self.journal.replay,
+            drained=int(drained[0]) if drained else 0,
+        )  # fmt: skip
+        self.writer.start([self.journal, self.allowlist], self.ring)
         self.notices = [*notices, *self.journal.notices]
 
     @classmethod
@@ -85,12 +98,36 @@ class Store:
         `on_notice(notice, detail)` runs on the loop when storing fails, and with (COMMIT_FAILED, "over") when it works
         again. Raises StoreError when no store can be opened safely (`schema_newer`, `library_refused`, ...).
         """
-        database = open_database(directory / FILE, derive(key, "database"))
-        return cls(database, on_notice=on_notice, loop=loop or asyncio.get_running_loop(), notices=[])
+        database, notices = open_or_recover(directory, derive(key, "database"))
+        return cls(database, on_notice=on_notice, loop=loop or asyncio.get_running_loop(), notices=notices)
+
+    async def tend(self) -> None:
+        """Make a snapshot when the newest is older than a day. Call now and then. Raises StoreError."""
+        if time.time() - newest_snapshot(self.database.directory) >= SNAPSHOT_S and not self.writer.fault:
+            await asyncio.to_thread(snapshot, self.database)
+
+    async def import_rows(self, params: Mapping[str, Any], digest: Digester, zone: tzinfo = UTC) -> dict[str, Any]:
+        """Apply an import file: {"text", "form": "csv" or "json", "partial", "replace"}.
+
+        Answers with the counts and every mistake as [where, expected]. With mistakes nothing is applied unless
+        `partial`, and never a whole list: people whose row is wrong would be deleted by it.
+        """
+        changes, mistakes = await asyncio.to_thread(
+            transfer.parse, str(params["text"]), str(params["form"]), digest, zone
+        )
+        if mistakes and (not params.get("partial") or params.get("replace")):
+            applied = Applied(0, 0, 0, self.allowlist.revision)
+        else:
+            applied = await self.allowlist.apply_import(changes, at=time.time(), replace=bool(params.get("replace")))
+        return {
+            "put": applied.put, "deleted": applied.deleted, "kept": applied.kept, "revision": applied.revision,
+            "mistakes": [[m.where, m.expected] for m in mistakes] + [list(e) for e in applied.errors],
+        }  # fmt: skip
 
     async def close(self) -> None:
         """Commit what is pending and close. No look-up after it."""
         await self.writer.close()
+        self.ring.close()
         self.database.close()
 
     def _fault(self, word: str, detail: str) -> None:

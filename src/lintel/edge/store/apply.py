@@ -185,7 +185,8 @@ class Applier:
             self._kept += 1
             return
         self._conn.execute(
-            "INSERT OR REPLACE INTO visitor_pass VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO visitor_pass VALUES (?1, ?2, ?3, coalesce(?4, (SELECT secret FROM visitor_pass"
+            " WHERE pass_id = ?1)), ?5, ?6, ?7, ?8, ?9, ?10)",  # an exported list carries no secrets: keep ours
             (put.pass_id, name, rank, put.secret, " ".join(put.groups), put.valid_from, put.valid_to, put.use_limit,
              put.person, rev),
         )  # fmt: skip

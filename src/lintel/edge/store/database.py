@@ -213,6 +213,17 @@ def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
         raise StoreError(word, f"{path}: {hint}") from None
 
 
+def open_reader(path: Path, key: bytes) -> Database:
+    """Open for reading only, beside a running gateway or on its own. Raises StoreError."""
+    _look(path)
+    log = path.with_name(path.name + "-wal")
+    quiet = not log.exists() or not log.stat().st_size
+    try:
+        return Database(path, key, writable=not quiet or _can_write(path.parent))
+    except sqlite.Error as error:
+        raise StoreError(fault_word(error, path.parent), f"{path}: damaged, or this is not its key") from None
+
+
 def _can_write(directory: Path) -> bool:
     try:
         return not os.statvfs(directory).f_flag & os.ST_RDONLY and os.access(directory, os.W_OK)

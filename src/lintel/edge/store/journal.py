@@ -7,14 +7,14 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Event, Notice, Stream
 from lintel.edge.store.chain import (
     NUMBERS,
+    STREAMS,
     ZERO,
     Anchors,
     Head,
@@ -34,6 +34,8 @@ from lintel.edge.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
+FLUSH_RECORDS = 512
+"""Marks of device records that wait to be written down together; after a crash they are read from the journal."""
 ANCHOR_EVENTS = 1024
 ANCHOR_SECONDS = 60.0
 RECORDS_PER_DEVICE = 128
@@ -72,6 +74,8 @@ class Journal:
         self._durable_newest = 0
         self._records: dict[int, dict[int, tuple[int, int]]] = {}  # device -> mark -> (n, place), durable
         self._staged: list[tuple[int, int, int, int]] = []  # writer thread: (device, mark, n, place) of this group
+        self._unflushed: list[tuple[int, int, int, int]] = []  # writer thread: durable, not in device_record yet
+        self._flushed = 0  # writer thread: how many of them this group writes there
         self._next_record = 1  # writer thread
         self._evicted: list[tuple[int]] = []  # writer thread: numbers of records that need not be kept
         self._closed: Anchors = {}
@@ -139,10 +143,8 @@ class Journal:
         new = Head(head.epoch, head.seq + 1, link(head.hash, place, body))
         conn.execute("INSERT INTO journal VALUES (?, ?, ?)", (place, pack(body), new.hash))
         if event.record:
-            n = self._next_record
-            conn.execute("INSERT INTO device_record VALUES (?, ?, ?, ?)", (n, name, mark, place))
-            self._staged.append((name, mark, n, place))
-            self._next_record = n + 1
+            self._staged.append((name, mark, self._next_record, place))
+            self._next_record += 1
         self._heads[event.stream] = new
         self._newest = max(self._newest, event.ts)
         return new.seq
@@ -177,7 +179,12 @@ class Journal:
             marks[mark] = (n, place)
             if len(marks) > RECORDS_PER_DEVICE:
                 self._evicted.append((marks.pop(next(iter(marks)))[0],))
+        del self._unflushed[: self._flushed]
+        self._flushed = 0
+        self._unflushed += self._staged
         self._staged.clear()
+        if len(self._unflushed) >= FLUSH_RECORDS and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tick)
         self._unanchored += sum(h.seq for h in self._durable.values()) - before
         age = time.monotonic() - self._anchored
         if self._unanchored >= ANCHOR_EVENTS or (self._unanchored and age >= ANCHOR_SECONDS):
@@ -207,12 +214,19 @@ class Journal:
     def _tick(self) -> None:
         self._armed = False
         if not self._writer.fault:
-            self._writer.submit(self._forget_records, now=True)
+            self._writer.submit(self._flush_records)
 
-    def _forget_records(self, conn: Connection) -> None:
-        """Remove records that were pushed out; `committed` then also sees that it is time to anchor."""
+    def _flush_records(self, conn: Connection) -> None:
+        """Write the marks of device records down, many at a time. `committed` then also looks at the anchors."""
+        rows = [(n, device, mark, place) for device, mark, n, place in self._unflushed]
+        conn.executemany("INSERT OR IGNORE INTO device_record VALUES (?, ?, ?, ?)", rows)
         conn.executemany("DELETE FROM device_record WHERE n = ?", self._evicted)
+        places = {stream: place_of(stream, head.epoch, head.seq) for stream, head in self._durable.items()}
+        conn.executemany(
+            "UPDATE stream SET recorded = ? WHERE stream = ?", [(place, NUMBERS[s]) for s, place in places.items()]
+        )
         self._evicted = []
+        self._flushed = len(rows)
 
     def _read(self, conn: Connection) -> None:
         """Load heads and device records from the stored tail."""
@@ -238,6 +252,18 @@ class Journal:
             records.setdefault(device, {})[mark] = (n, place)
             self._next_record = n + 1
         self._records = records
+        self._unflushed, self._flushed = [], 0
+        for number, recorded in conn.execute("SELECT stream, recorded FROM stream").fetchall():
+            for place, body in conn.execute(
+                "SELECT place, body FROM journal WHERE place > ? AND place <= ? ORDER BY place",
+                (recorded, _span(STREAMS[number])[1]),
+            ):
+                event = decode(unpack(body))
+                if event.record:
+                    device, mark = _mark(event.device, event.record)
+                    self._unflushed.append((device, mark, self._next_record, place))
+                    self._records.setdefault(device, {})[mark] = (self._next_record, place)
+                    self._next_record += 1
 
     # anchors
 
@@ -264,8 +290,9 @@ class Journal:
                     (Notice.AUDIT_BROKEN, f"{stream}: {known[-1].seq} events were anchored, {head.seq} are stored")
                 )
             conn.execute(
-                "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(stream) DO UPDATE SET epoch = excluded.epoch",
-                (NUMBERS[stream], epoch, first, ZERO, first, seal(self._key, first, ZERO)),
+                "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT(stream) DO UPDATE SET epoch = excluded.epoch",
+                (NUMBERS[stream], epoch, first, ZERO, first, first, seal(self._key, first, ZERO)),
             )
             self._closed[stream] = tuple(h for h in known if h.epoch < epoch)
         conn.execute("COMMIT")
@@ -300,9 +327,13 @@ def read_rows(conn: Connection, stream: Stream, since: tuple[int, int] = (0, 0))
         after = rows[-1][0]
 
 
-def anchors_of(directory: Path, key: bytes) -> Anchors:
-    """The anchored heads of a state directory; `key` is the state key."""
-    return read_anchors(directory, derive(key, "anchor"))
+def newest_rows(conn: Connection, stream: Stream, count: int) -> list[Row]:
+    """The newest rows of one stream, oldest of them first."""
+    rows = conn.execute(
+        "SELECT place, body, hash FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?",
+        (*_span(stream), count),
+    ).fetchall()
+    return [Row(stream, *split(place)[1:], digest, unpack(body)) for place, body, digest in reversed(rows)]
 
 
 def _span(stream: Stream) -> tuple[int, int]:
@@ -314,6 +345,3 @@ def _mark(device: str, record: str) -> tuple[int, int]:
     name = hashlib.blake2b(device.encode(), digest_size=8).digest()
     mark = hashlib.blake2b(record.encode(), key=name, digest_size=8).digest()
     return int.from_bytes(name, "big", signed=True), int.from_bytes(mark, "big", signed=True)
-
-
-OnNotice = Callable[[Notice, str], None]

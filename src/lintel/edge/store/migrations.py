@@ -56,10 +56,10 @@ def _first(db: sqlite_utils.Database) -> None:
         {"place": int, "body": bytes, "hash": bytes}, pk="place", not_null={"body", "hash"}, strict=True
     )
     db.table("stream").create(
-        {"stream": int, "epoch": int, "floor": int, "floor_hash": bytes, "acked": int, "seal": bytes},
-        pk="stream", not_null={"epoch", "floor", "floor_hash", "acked", "seal"}, strict=True,
+        {"stream": int, "epoch": int, "floor": int, "floor_hash": bytes, "acked": int, "recorded": int, "seal": bytes},
+        pk="stream", not_null={"epoch", "floor", "floor_hash", "acked", "recorded", "seal"}, strict=True,
     )  # fmt: skip
-    # which device records the journal already holds: written in order, so a commit touches one page of it
+    # which device records the journal already holds up to `stream.recorded`; what came later is read from the journal
     db.table("device_record").create(
         {"n": int, "device": int, "mark": int, "place": int},
         pk="n", not_null={"device", "mark", "place"}, strict=True,

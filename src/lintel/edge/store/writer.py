@@ -22,7 +22,7 @@ Work = Callable[[Connection], T]
 
 GROUP = 32
 """Items of one commit. 1,024 B are written per event of 32, 8 kB per event that is committed alone."""
-FILL = 16
+FILL = 20
 """Items a window waits for. A broker keeps 20 messages in flight, so a longer wait would wait for nothing."""
 SHORTEST, LONGEST = 0.05, 0.5
 """Bounds of the window in seconds: at least 50 ms, and at most half a second for a reader's acknowledgement."""
@@ -169,7 +169,7 @@ class Writer:
                 return None
             begun = time.monotonic()
             while not (self._urgent or self._closing or len(self._queue) >= GROUP):
-                # the last 16 arrivals tell how long 16 more will take
+                # the last arrivals tell how long as many more will take
                 window = min(LONGEST, max(SHORTEST, begun - self._arrivals[0]))
                 if len(self._queue) >= FILL:
                     window = min(window, SHORTEST)

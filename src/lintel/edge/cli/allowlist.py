@@ -1,0 +1,172 @@
+"""`lintel allowlist import`, `export` and `show`: who may pass, as files."""
+
+import asyncio
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lintel.edge.cli.text import tr
+from lintel.edge.errors import ConfigError, StoreError
+
+app = typer.Typer(no_args_is_help=True, help=tr("Who may pass, as files.", "导入、导出和查看通行名单。"))
+
+STATE = typer.Option("--state", help=tr("State directory of the gateway.", "网关的状态目录。"))
+JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
+DEFAULT_STATE = Path("/var/lib/lintel")
+
+
+@app.command(
+    "import",
+    help=tr(
+        "Import a CSV or JSON file. Nothing is applied while a row is wrong.",
+        "导入 CSV 或 JSON 文件。只要有一行错误,就不会应用任何内容。",
+    )
+    + "\n\n  lintel allowlist import residents.csv --state /var/lib/lintel",
+)
+def import_(
+    file: Annotated[Path, typer.Argument(help=tr("CSV or JSON file.", "CSV 或 JSON 文件。"))],
+    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    partial: Annotated[
+        bool, typer.Option(help=tr("Apply the right rows and leave out the wrong ones.", "应用正确的行,跳过错误的行。"))
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option(help=tr("The file is the whole list: delete the rest.", "以文件为完整名单,删除其余条目。"))
+    ] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Exit 1 when a row was wrong."""
+    from lintel.edge.store.transfer import read_text  # noqa: PLC0415  --help must not load the store
+
+    params: dict[str, Any] = {
+        "text": read_text(file),
+        "form": "json" if file.suffix.lower() == ".json" else "csv",
+        "partial": partial,
+        "replace": replace,
+    }
+    answer = _send(state, params)
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        for where, expected in answer["mistakes"]:
+            typer.echo(f"{file}: {where}: {expected}", err=True)
+        counts = f"{answer['put']}, {answer['deleted']}, {answer['kept']}"
+        typer.echo(
+            tr(
+                f"stored, deleted, kept as newer: {counts}; wrong: {len(answer['mistakes'])}",
+                f"已写入、已删除、保留较新版本:{counts};错误:{len(answer['mistakes'])}",
+            )
+        )
+    raise typer.Exit(1 if answer["mistakes"] else 0)
+
+
+def _send(state: Path, params: dict[str, Any]) -> dict[str, Any]:
+    """Through the running daemon, which owns the store; without one, the store is opened here."""
+    from lintel.edge.store import state_lock  # noqa: PLC0415
+
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with state_lock(state):
+            return asyncio.run(_apply(state, params))
+    except StoreError as error:
+        if error.word != "state_locked":
+            raise
+    from lintel.edge.control import call  # noqa: PLC0415
+
+    answer: dict[str, Any] = call(state, "allowlist.import", params)
+    return answer
+
+
+async def _apply(state: Path, params: dict[str, Any]) -> dict[str, Any]:
+    from lintel.edge.model import Digester  # noqa: PLC0415
+    from lintel.edge.store import Store, derive, state_key  # noqa: PLC0415
+
+    key = state_key(state)
+    store = Store.open(state, key)
+    try:
+        return await store.import_rows(params, Digester(derive(key, "digest")))
+    finally:
+        await store.close()
+
+
+@app.command(
+    help=tr("Export the list with digests, never with card numbers or codes.", "导出名单;只含摘要,不含卡号或密码。")
+    + "\n\n  lintel allowlist export list.json --state /var/lib/lintel"
+)
+def export(
+    file: Annotated[Path, typer.Argument(help=tr("CSV or JSON file to write.", "要写入的 CSV 或 JSON 文件。"))],
+    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """The file is written whole or not at all."""
+    from lintel.edge.store import atomic_write  # noqa: PLC0415
+    from lintel.edge.store.reading import reading  # noqa: PLC0415
+    from lintel.edge.store.transfer import COLUMNS, export_document, export_rows  # noqa: PLC0415
+
+    with reading(state) as database:
+        if file.suffix.lower() == ".json":
+            document = export_document(database.reader)
+            rows = len(document["credentials"])  # type: ignore[arg-type]
+            text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        else:
+            out = io.StringIO()
+            writer = csv.DictWriter(out, [c for c in COLUMNS if c != "value"])
+            writer.writeheader()
+            rows = 0
+            for rows, row in enumerate(export_rows(database.reader), 1):  # noqa: B007  the last number is the count
+                writer.writerow(row)
+            text = out.getvalue()
+    try:
+        atomic_write(file, text.encode())
+    except OSError as error:
+        raise ConfigError(str(file), []) from error
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "credentials": rows}))
+    else:
+        typer.echo(tr(f"{rows} credentials written to {file}", f"已将 {rows} 条凭证写入 {file}"))
+
+
+@app.command(
+    help=tr("What the list holds, or what one person has.", "查看名单概况,或某个人的凭证。")
+    + "\n\n  lintel allowlist show --person per_01 --state /var/lib/lintel"
+)
+def show(
+    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    person: Annotated[str, typer.Option(help=tr("Id of a person.", "人员编号。"))] = "",
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Reads beside a running gateway."""
+    from lintel.edge.store.allowlist import read_site  # noqa: PLC0415
+    from lintel.edge.store.reading import reading  # noqa: PLC0415
+    from lintel.edge.store.transfer import export_rows  # noqa: PLC0415
+
+    with reading(state) as database:
+        conn = database.reader
+        if person:
+            rows = [{k: v for k, v in r.items() if v is not None} for r in export_rows(conn) if r["person"] == person]
+            for row in rows:
+                typer.echo(
+                    json.dumps(row, ensure_ascii=False) if as_json else "  ".join(f"{k}={v}" for k, v in row.items())
+                )
+            raise typer.Exit(0 if rows else 1)
+        site = read_site(conn)
+        facts: dict[str, object] = {
+            "credentials": conn.execute("SELECT count(*) FROM credential").fetchone()[0],
+            "persons": conn.execute("SELECT count(DISTINCT person) FROM credential").fetchone()[0],
+            "passes": conn.execute("SELECT count(*) FROM visitor_pass").fetchone()[0],
+            "schedules": sorted(site.schedules),
+            "holidays": len(site.holidays),
+            "blocks": len(site.blocks),
+            "lockdown": sorted(site.lockdown),
+            "age_s": None if site.synced_at is None else round(time.time() - site.synced_at),
+            "fault": site.fault,
+        }
+    for name, value in facts.items():
+        if not as_json:
+            typer.echo(f"{name}: {value}")
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))

@@ -1,0 +1,147 @@
+"""The emergency ring: 16 MB that are already on the disk, for events that the database can not take.
+
+Fixed slots, written in place, sealed with AES-GCM and synced; the first record that does not open ends the replay.
+What does not even fit there stays in memory (bounded) and is not acknowledged. The database remembers, in the
+transaction that takes the records over, up to which number the ring is drained: each comes in once.
+"""
+
+import contextlib
+import os
+import secrets
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lintel.edge.errors import StoreError
+from lintel.edge.store.database import Connection
+
+RING_FILE = "ring"
+RING_BYTES = 16 << 20
+SLOT = 1024
+"""Bytes of a record: an event is 200 to 600."""
+MAGIC = b"LR1\0"
+MEMORY_EVENTS = 4096
+_HEAD = struct.Struct(">4sQH12s")  # magic, number, length of the sealed body, nonce
+MAX_BODY = SLOT - _HEAD.size - 16
+
+
+class Ring:
+    """The writer's spare. `put_back(connection, bodies)` writes drained events; `bytes_` is the size of the file."""
+
+    def __init__(
+        self,
+        path: Path,
+        key: bytes,
+        put_back: Callable[[Connection, list[bytes]], None],
+        *,
+        drained: int = 0,
+        size: int = RING_BYTES,
+    ) -> None:
+        self._seal = AESGCM(key)
+        self._put_back = put_back
+        self._slots = size // SLOT
+        self._memory: deque[bytes] = deque(maxlen=MEMORY_EVENTS)
+        self._drained = drained
+        self._draining = (drained, 0)
+        self._fd = _open(path, self._slots * SLOT)
+        self._last = drained
+        if self._fd is not None:
+            self._last = max(drained, self._newest())
+
+    def waiting(self) -> bool:
+        """Whether something is kept that is not in the database."""
+        return self._last > self._drained or bool(self._memory)
+
+    def keep(self, bodies: Sequence[bytes], error: StoreError) -> StoreError | None:
+        """Store bodies durably, in order, with one sync. Else keep them in memory and say why they are not safe."""
+        try:
+            if self._fd is None or self._last + len(bodies) - self._drained > self._slots or self._memory:
+                raise StoreError(error.word, f"{error}; the emergency ring can not take it either")  # noqa: TRY301
+            for n, body in enumerate(bodies, self._last + 1):
+                os.pwrite(self._fd, self._record(n, body), (n - 1) % self._slots * SLOT)
+            os.fdatasync(self._fd)
+        except (OSError, StoreError) as failure:
+            self._memory.extend(bodies)
+            return failure if isinstance(failure, StoreError) else StoreError(error.word, f"{error}; ring: {failure}")
+        self._last += len(bodies)
+        return None
+
+    def drain(self, conn: Connection) -> None:
+        """Put everything kept into the database, oldest first, inside the current transaction."""
+        bodies = self.records()
+        in_memory = len(self._memory)
+        self._put_back(conn, bodies + list(self._memory))
+        conn.execute(
+            "INSERT INTO state VALUES ('ring', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (str(self._last),),
+        )
+        self._draining = self._last, in_memory
+
+    def drained(self) -> None:
+        """That transaction is durable."""
+        self._drained, in_memory = self._draining
+        for _ in range(in_memory):
+            self._memory.popleft()
+
+    def records(self) -> list[bytes]:
+        """Kept bodies in order; a torn or foreign record ends them."""
+        bodies: list[bytes] = []
+        for n in range(self._drained + 1, self._last + 1):
+            body = self._open_record(n)
+            if body is None:
+                break
+            bodies.append(body)
+        return bodies
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _record(self, n: int, body: bytes) -> bytes:
+        nonce = secrets.token_bytes(12)
+        head = _HEAD.pack(MAGIC, n, len(body) + 16, nonce)
+        if len(body) > MAX_BODY:
+            raise StoreError("too_large", f"an event of {len(body)} bytes is larger than a record of the ring")
+        return (head + self._seal.encrypt(nonce, body, head)).ljust(SLOT, b"\0")
+
+    def _open_record(self, n: int) -> bytes | None:
+        assert self._fd is not None  # noqa: S101  nothing is kept without a file
+        raw = os.pread(self._fd, SLOT, (n - 1) % self._slots * SLOT)
+        if len(raw) < SLOT:
+            return None
+        magic, number, length, nonce = _HEAD.unpack_from(raw)
+        if magic != MAGIC or number != n or not 16 <= length <= SLOT - _HEAD.size:
+            return None
+        try:
+            return self._seal.decrypt(nonce, raw[_HEAD.size : _HEAD.size + length], raw[: _HEAD.size])
+        except InvalidTag:
+            return None
+
+    def _newest(self) -> int:
+        """The last number from the drained one on without a break; a torn record ends it."""
+        n = self._drained
+        while self._open_record(n + 1) is not None and n - self._drained < self._slots:
+            n += 1
+        return n
+
+
+def _open(path: Path, size: int) -> int | None:
+    """The file, with all its blocks; None where there is no room for it or the disk is read-only."""
+    fd = None
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        if os.fstat(fd).st_size != size:
+            os.posix_fallocate(fd, 0, size)
+            os.fsync(fd)
+        return fd
+    if fd is not None:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return None
