@@ -53,7 +53,7 @@ class Options:
     certificate: str = ""
     key: str = ""
     rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
-    burst: Annotated[int, Field(ge=1, le=100_000)] = 40
+    burst: Annotated[int, Field(ge=1, le=100_000)] = 100
 
 
 def options_of(line: Line) -> Options:

@@ -1,0 +1,305 @@
+"""One connection of an MQTT line, from subscribing to its end: what comes in, acknowledged after the commit."""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from pydantic import JsonValue
+
+from lintel.edge.drivers import mqtt_link as link
+from lintel.edge.drivers.base import Context, Inlet, Receipt
+from lintel.edge.drivers.mqtt_devices import MUTE_AFTER, MUTE_S, Folder, Route, Terminal
+from lintel.edge.drivers.mqtt_outgoing import Outgoing
+from lintel.edge.drivers.mqtt_readings import Reader
+from lintel.edge.errors import BadFrame, Lost, Refused
+from lintel.edge.model import DoorState, Fact, Notice, Reading
+from lintel.edge.profiles.mqtt_read import Seen, decode, read, says_something
+from lintel.edge.profiles.mqtt_spec import PRESENTATIONS
+
+log = logging.getLogger(__name__)
+
+PULSE_S: Final = 1.0
+"""How often the barrier is published (s)."""
+
+LATE_S: Final = PULSE_S + 1.0
+"""A barrier older than this is overdue: readings are as old as it, orders are not sent (s)."""
+
+SILENT_S: Final = 5.0
+"""Longest wait for the broker's PUBACK of a barrier (s)."""
+
+DEAF_S: Final = 10.0
+"""Barriers that are acknowledged but do not come back for so long mean that the broker's ACL keeps them from us (s)."""
+
+_LANE = 64
+
+
+def _id(terminal: Terminal | None) -> str:
+    return terminal.device.id if terminal is not None else ""
+
+
+class Slot:
+    """A message that waits for its PUBACK."""
+
+    __slots__ = ("done", "mid")
+
+    def __init__(self, mid: int) -> None:
+        self.mid, self.done = mid, False
+
+
+class Session:
+    """One connection from subscribing to its end."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        client_id: str,
+        terminals: Mapping[str, Terminal],
+        topics: Mapping[str, Route],
+        connection: link.Link,
+        inlet: Inlet,
+    ) -> None:
+        self._context, self._clock, self._client_id = context, context.clock, client_id
+        self._terminals, self._routes = terminals, topics
+        self._link, self._inlet = connection, inlet
+        self._facts = Folder(inlet.report)
+        self._reader = Reader(context, self._facts)
+        self._barrier = f"lintel/{client_id}/barrier"
+        self._nonce = context.new_id()
+        self._published: dict[bytes, float] = {}  # barriers that are not back yet, and when they were published
+        self._floor = -math.inf  # when the newest barrier that came back was published
+        self._slots: deque[Slot] = deque()
+        self._lanes: dict[str, deque[tuple[Reading, Slot | None, bytes, str]]] = {}
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.out = Outgoing(context, connection, self._broken)
+        self._cleared: set[str] = set()
+        self._tasks = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Until the connection breaks: an exception group with Lost or Refused."""
+        now = self._clock.now().mono
+        for terminal in self._terminals.values():
+            terminal.seen = now
+        for route in self._routes.values():
+            route.muted = 0.0
+        await self._link.subscribe([self._barrier, *self._routes])
+        async with self._tasks as tasks:
+            for work in (self._consume(), self._pulse(), self.out.send(), self._tick(), self._watch()):
+                tasks.create_task(work)
+
+    def end(self) -> None:
+        """Orders that are under way have an unknown outcome from here on; nothing is acknowledged any more."""
+        if not self._broken.done():
+            self._broken.set_exception(Lost("the connection to the broker ended"))
+        self._broken.exception()
+
+    def prompt(self) -> bool:
+        """Whether the broker passed a message on to us within the last two seconds."""
+        return self._clock.now().mono - self._floor <= LATE_S
+
+    # ---- what keeps the connection going
+
+    async def _watch(self) -> None:
+        await asyncio.shield(self._broken)
+
+    async def _pulse(self) -> None:
+        start = self._clock.now().mono
+        while True:
+            sent = self._clock.now().mono
+            payload = f"{self._nonce} {sent!r}".encode()
+            self._published[payload] = sent
+            await self._link.publish(self._barrier, payload, qos=1, limit=SILENT_S)
+            if self._floor == -math.inf and sent - start > DEAF_S and not self._slots:
+                raise Refused(f"the broker keeps our own topic {self._barrier} from us: check its ACL")
+            await asyncio.sleep(PULSE_S)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            now = self._clock.now().mono
+            for terminal in self._terminals.values():
+                if terminal.dropped:
+                    self._facts.tell(Notice.FLOOD, terminal.device.id, "over its rate", now, terminal.dropped)
+                    terminal.dropped = 0
+                if terminal.alive is not False and terminal.overdue(now):
+                    self._lost(terminal, "three heartbeats missed")
+            inbox = self._link.inbox
+            if inbox.dropped:
+                self._facts.tell(Notice.FLOOD, "", "the line is over its bounds", now, inbox.dropped)
+                inbox.dropped = 0
+            self._facts.flush(now)
+            for route in self._routes.values():
+                if 0.0 < route.muted <= now:
+                    route.muted = 0.0
+                    await self._link.subscribe([route.topic])
+
+    async def _consume(self) -> None:
+        while True:
+            for message in await self._link.receive():
+                slot = None
+                if message.qos:
+                    slot = Slot(message.mid)
+                    self._slots.append(slot)
+                try:
+                    later = self._handle(message, slot)
+                except Exception as error:  # noqa: BLE001  ours: not acted on, and not met again after a reconnect
+                    name = type(error).__name__  # and no more: its values may be credentials
+                    log.error("%s: a message failed unexpectedly: %s", self._client_id, name)  # noqa: TRY400
+                    self._facts.tell(Notice.FRAME_ERROR, "", "internal_error", self._clock.now().mono)
+                    later = False
+                if not later:
+                    self._settle(slot)
+            await asyncio.sleep(0)
+
+    def _settle(self, slot: Slot | None) -> None:
+        """PUBACK everything at the head that is done: in order of arrival, as MQTT 3.1.1 [4.6.0-2] demands."""
+        if slot is not None:
+            slot.done = True
+        while self._slots and self._slots[0].done:
+            self._link.acknowledge(self._slots.popleft().mid, 1)
+
+    def _mute(self, route: Route, owner: Terminal, now: float) -> None:
+        if owner.dropped >= MUTE_AFTER and not route.muted:
+            route.muted = now + MUTE_S
+            self.out.post(route.topic, b"")
+            detail = f"not listened to on {route.topic!a} for {MUTE_S:.0f} s"
+            self._facts.tell(Notice.FLOOD, owner.device.id, detail, now)
+
+    # ---- what comes in: True means that the slot is settled later
+
+    def _handle(self, message: link.Message, slot: Slot | None) -> bool:
+        topic, payload = message.topic.value, message.payload
+        if topic == self._barrier:
+            self._back(payload)
+            return False
+        route = self._routes.get(topic)
+        if route is None:  # a subscription of an earlier configuration, kept by the persistent session
+            self.out.post(topic, b"")
+            return False
+        now = self._clock.now()
+        if not payload:
+            return False
+        if route.owner is not None and not self._allowed(route.owner, now.mono):
+            self._mute(route, route.owner, now.mono)
+            return False
+        try:
+            document = decode(payload)
+        except BadFrame as error:
+            if route.owner is not None and route.presents is not None and not message.retain:
+                return self._present(route.owner, Seen(route.presents, malformed=True), slot)
+            self._facts.tell(Notice.FRAME_ERROR, _id(route.owner), f"{topic!a}: {error}", now.mono)
+            return False
+        if message.retain and not any(h.message is not None and h.message.retained for h in route.hear(document)):
+            self._clear(route)
+            return False
+        return self._hear(route, document, slot)
+
+    def _hear(self, route: Route, document: JsonValue, slot: Slot | None) -> bool:
+        """Act on a document from a device of ours; report one that names somebody else than its topic allows."""
+        now = self._clock.now()
+        mismatch = ""
+        for heard in route.hear(document):
+            terminal = heard.terminal
+            if terminal is None:
+                mismatch = mismatch or heard.mismatch
+            elif heard.answer is not None:
+                terminal.seen = now.mono
+                self.out.answered(terminal, *heard.answer)
+                return False
+            elif heard.message is not None:
+                seen = read(heard.message, document, self._reader.zone, now.wall)
+                if says_something(seen):
+                    allowed = route.owner is not None or self._allowed(terminal, now.mono)
+                    return allowed and self._understood(terminal, seen, slot)
+        if mismatch:
+            detail = f"{route.topic!a} names {mismatch}"
+            self._facts.tell(Notice.IDENTITY_MISMATCH, _id(route.owner), detail, now.mono)
+        return False
+
+    def _back(self, payload: bytes) -> None:
+        sent = self._published.get(payload)
+        if sent is None:  # one of an earlier connection, or somebody else's
+            return
+        self._published = {p: s for p, s in self._published.items() if s > sent}
+        first, self._floor = self._floor == -math.inf, sent
+        if first:
+            self._inlet.up()
+            for terminal in self._terminals.values():
+                self.out.say(terminal, terminal.spec.ask)
+
+    def _allowed(self, terminal: Terminal, now: float) -> bool:
+        """Whether a message is within its device's rate. Backlog is: the broker bounds it, and it would be lost."""
+        return self._floor == -math.inf or terminal.may_send(now)
+
+    def _understood(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
+        now = self._clock.now()
+        kind = seen.message.kind
+        if kind == "offline":
+            self._lost(terminal, "said by the broker or the device")
+            return False
+        terminal.seen = now.mono
+        if not terminal.alive:
+            terminal.alive = True
+            self._inlet.report(Fact(Notice.COMMS_RESTORED, terminal.device.id))
+            if kind != "online":
+                self.out.say(terminal, terminal.spec.ask)
+        if self.prompt():
+            self._reader.watch_clock(terminal, seen, now)
+        if kind in PRESENTATIONS:
+            return self._present(terminal, seen, slot)
+        if kind == "door":
+            self._inlet.door(DoorState(terminal.device.id, seen.message.channel, seen.open))
+        else:
+            self.out.say(terminal, seen.message.reply, seen)
+            if kind == "online":
+                self.out.say(terminal, terminal.spec.ask)
+        return False
+
+    def _present(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
+        reading = self._reader.reading(terminal, seen, self._floor, LATE_S)
+        lane = self._lanes.setdefault(terminal.device.id, deque())
+        if slot is None and len(lane) >= _LANE:  # QoS 1 is bounded by the broker's window
+            terminal.dropped += 1
+            return False
+        topic, payload = self.out.composed(terminal, seen.message.reply, seen)
+        lane.append((reading, slot, payload, topic))
+        if len(lane) == 1:
+            self._tasks.create_task(self._drain(lane))
+        return slot is not None
+
+    async def _drain(self, lane: deque[tuple[Reading, Slot | None, bytes, str]]) -> None:
+        """Hand the readings of one device over, one after the other: a slow door holds up its own only."""
+        while lane:
+            reading, slot, payload, topic = lane[0]
+            receipt = await self._inlet.present(reading)
+            receipt.add_done_callback(partial(self._stored, slot, topic, payload))
+            lane.popleft()
+
+    def _stored(self, slot: Slot | None, topic: str, payload: bytes, receipt: Receipt) -> None:
+        failed = receipt.cancelled() or receipt.exception() is not None
+        if self._broken.done():
+            return
+        if failed:
+            self._broken.set_exception(Lost("a reading was not stored: the broker is to deliver it again"))
+            return
+        if payload:
+            self.out.post(topic, payload)
+        self._settle(slot)
+
+    def _lost(self, terminal: Terminal, why: str) -> None:
+        if terminal.alive is not False:
+            terminal.alive = False
+            self._inlet.report(Fact(Notice.COMMS_LOST, terminal.device.id, why))
+            for channel in terminal.doors:
+                self._inlet.door(DoorState(terminal.device.id, channel, None))
+
+    def _clear(self, route: Route) -> None:
+        """A retained message is never acted on; delete it at the broker, so that it does not come again."""
+        if route.topic not in self._cleared:
+            self._cleared.add(route.topic)
+            self._facts.tell(Notice.RETAINED_IGNORED, _id(route.owner), f"{route.topic!a}", self._clock.now().mono)
+            self.out.post(route.topic, b"", retain=True)
