@@ -1,5 +1,4 @@
 import asyncio
-import os
 import random
 import shutil
 import stat
@@ -9,7 +8,7 @@ import pytest
 
 from lintel.edge.errors import StoreError
 from lintel.edge.store import database as db
-from lintel.edge.store import derive, open_database, state_key, state_lock
+from lintel.edge.store import derive, migrations, open_database, state_key, state_lock
 
 from .helpers import KEY, card, event, opened
 
@@ -89,8 +88,6 @@ def test_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
 
 
 def test_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lintel.edge.store import migrations
-
     def broken(conn) -> None:
         conn.table("half").create({"a": int})
         raise RuntimeError("power cut")
@@ -199,4 +196,4 @@ def test_one_process_writes(tmp_path: Path) -> None:
     with state_lock(tmp_path), pytest.raises(StoreError, match="another"), state_lock(tmp_path):
         pass
     with state_lock(tmp_path):
-        assert os.path.exists(tmp_path / "lock")
+        assert (tmp_path / "lock").exists()

@@ -127,6 +127,7 @@ class Store:
     async def close(self) -> None:
         """Commit what is pending and close. No look-up after it."""
         await self.writer.close()
+        self.journal.close()
         self.ring.close()
         self.database.close()
 

@@ -83,6 +83,7 @@ def _connect(path: Path, key: bytes, *, uri_mode: str, cache_kib: int) -> Connec
     conn = sqlite.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
     # pragmas take no bound parameters; every value here is a constant or hex of our own key
     conn.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+    conn.execute("PRAGMA cipher_log_level = NONE")  # its own lines on standard error; we report through StoreError
     conn.execute(f"PRAGMA cipher_page_size = {PAGE_SIZE}")
     conn.execute("PRAGMA cipher_hmac_algorithm = HMAC_SHA256")  # 32 B less per page than the default, and faster
     conn.execute("PRAGMA cipher_memory_security = OFF")  # wiping every freed buffer costs a third of a look-up

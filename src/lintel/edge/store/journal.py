@@ -285,7 +285,6 @@ class Journal:
             epoch, first = head.epoch, place_of(stream, head.epoch, 0)
             if known and (known[-1].epoch, known[-1].seq) > (head.epoch, head.seq):
                 epoch = known[-1].epoch + 1
-                first = place_of(stream, epoch, 0) if fresh else first
                 self.notices.append(
                     (Notice.AUDIT_BROKEN, f"{stream}: {known[-1].seq} events were anchored, {head.seq} are stored")
                 )
@@ -299,6 +298,11 @@ class Journal:
         self._read(conn)
         self._begun = True
         self.anchor()
+
+    def close(self) -> None:
+        """After the last commit: anchor what it stored."""
+        if self._begun and self._unanchored:
+            self.anchor()
 
     def anchor(self) -> None:
         """Write the durable heads beside the database. A failure is logged and tried again with the next commit."""

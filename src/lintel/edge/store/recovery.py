@@ -14,7 +14,7 @@ from pathlib import Path
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Notice
 from lintel.edge.store.chain import ANCHOR_FILE, read_anchors
-from lintel.edge.store.database import DECIDING, FILE, Database, derive, open_database, sqlite
+from lintel.edge.store.database import DECIDING, FILE, Database, check_database, derive, open_database, sqlite
 from lintel.edge.store.files import sync_directory
 
 log = logging.getLogger(__name__)
@@ -101,10 +101,17 @@ def open_or_recover(directory: Path, key: bytes) -> tuple[Database, Notices]:
 
 
 def _opens(path: Path, key: bytes) -> bool:
+    """Whether a snapshot is whole; read as immutable, so that no log appears beside it."""
     try:
-        open_database(path, key).close()
+        database = Database(path, key, writable=False)
+    except sqlite.Error:
+        return False
+    try:
+        check_database(database)
     except StoreError:
         return False
+    finally:
+        database.close()
     return True
 
 
