@@ -64,7 +64,7 @@ async def load(rate, seconds, size):
             await asyncio.sleep(0.5)
             busy = time.process_time() - cpu
         n, took = len(inlet.at), max(inlet.at.values()) - min(inlet.at.values())
-        delays = sorted(at - float(record.split()[1]) for record, at in inlet.at.items())
+        delays = sorted(at - float(record.split()[1].partition("-")[0]) for record, at in inlet.at.items())
         print(
             f"{size:6} B picture, {rate}/s asked: {n} readings, {n / took:.0f}/s, {1000 * busy / n:.3f} ms of CPU each "
             f"(socket, PUBACK, PushAck included), terminal to present p50 {1000 * delays[n // 2]:.1f} ms, "

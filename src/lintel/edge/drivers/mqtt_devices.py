@@ -35,8 +35,8 @@ class Terminal:
     """
 
     __slots__ = (
-        "address", "alive", "burst", "clock_off", "device", "doors", "dropped", "names", "rate", "seen", "spec",
-        "stamp", "tokens",
+        "address", "alive", "burst", "clock_off", "device", "doors", "dropped", "names", "numbers", "rate", "seen",
+        "spec", "stamp", "tokens",
     )  # fmt: skip
 
     def __init__(self, device: Device, spec: MqttSpec, rate: float, burst: int) -> None:
@@ -47,6 +47,7 @@ class Terminal:
         self.alive: bool | None = None
         self.seen = 0.0
         self.clock_off = False
+        self.numbers: dict[str, tuple[int, float]] = {}  # by message: the newest record's number and device time
         self.dropped = 0
         self.rate, self.burst, self.tokens, self.stamp = rate, burst, float(burst), 0.0
 

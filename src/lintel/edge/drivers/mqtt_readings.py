@@ -22,6 +22,9 @@ NOBODY: Final = bytes(16)
 PROOF_S: Final = 15.0
 """Device time within this of ours proves the age of backlog; further off it proves nothing."""
 
+_WRAP = 2**32
+_DIGITS = 10
+
 
 class Reader:
     """Makes readings for the devices of one line."""
@@ -67,6 +70,23 @@ class Reader:
         if off and not terminal.clock_off:
             self._facts.tell(Notice.DEVICE_CLOCK_OFF, terminal.device.id, f"{ahead:+.0f} s", now.mono)
         terminal.clock_off = off
+
+    def watch_numbers(self, terminal: Terminal, seen: Seen, now: Instant) -> None:
+        """Report gaps and resets of a device's record numbers (abuse case B14). Replays of older ones say nothing."""
+        text = str(seen.raw_record)
+        if not seen.message.numbered or not text.isdecimal() or len(text) > _DIGITS:
+            return
+        number, time = int(text), seen.time or 0.0
+        last, last_time = terminal.numbers.get(seen.message.name, (number - 1, 0.0))
+        step = (number - last) % _WRAP
+        if step >= _WRAP // 2:
+            if time <= last_time:
+                return
+            self._facts.tell(Notice.SEQUENCE_RESET, terminal.device.id, f"{last} to {number}", now.mono)
+        elif step > 1:
+            self._facts.tell(Notice.SEQUENCE_GAP, terminal.device.id, f"{last} to {number}", now.mono)
+        if step:
+            terminal.numbers[seen.message.name] = (number, time)
 
     def _identified(self, seen: Seen) -> Code:
         value, method = seen.credential, Method(seen.message.kind)

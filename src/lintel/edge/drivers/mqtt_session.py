@@ -112,7 +112,7 @@ class Session:
             sent = self._clock.now().mono
             payload = f"{self._nonce} {sent!r}".encode()
             self._published[payload] = sent
-            await self._link.publish(self._barrier, payload, qos=1, limit=SILENT_S)
+            await self._link.publish(self._barrier, payload, limit=SILENT_S)
             if self._floor == -math.inf and sent - start > DEAF_S and not self._slots:
                 raise Refused(f"the broker keeps our own topic {self._barrier} from us: check its ACL")
             await asyncio.sleep(PULSE_S)
@@ -260,6 +260,7 @@ class Session:
         return False
 
     def _present(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
+        self._reader.watch_numbers(terminal, seen, self._clock.now())
         reading = self._reader.reading(terminal, seen, self._floor, LATE_S)
         lane = self._lanes.setdefault(terminal.device.id, deque())
         if slot is None and len(lane) >= _LANE:  # QoS 1 is bounded by the broker's window

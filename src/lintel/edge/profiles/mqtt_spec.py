@@ -68,11 +68,12 @@ class Message:
     """One kind of message a device sends. The first one whose `match` holds on its topic is taken.
 
     `identity` are the pointers that must name the device where they are present; a topic without `{device}` needs one.
-    `credential` alternatives are tried in order; a `face` without one is nobody we know. `record` pointers
-    are joined by "-". `live` are the conditions of a live event, and `clock_tolerance_s`
-    how far device time may be off for one: anything else is history. `detail` pointers end in the journal as
-    `name=value` (facts of the terminal such as "refused"; no credentials, no names of persons). `reply` is the command
-    sent back: at once, for a presentation when it is stored. `retained`: a retained copy states the present state.
+    `credential` alternatives are tried in order; a `face` without one is nobody we know. `record` pointers are joined
+    by "-"; `numbered`: the first counts up by one, so that gaps and resets show. `live` are the conditions of a live
+    event, and `clock_tolerance_s` how far device time may be off for one: anything else is history. `detail` pointers
+    end in the journal as `name=value` (facts of the terminal such as "refused"; no credentials, no names of persons).
+    `reply` is the command sent back: at once, for a presentation when it is stored. `retained`: a retained copy states
+    the present state.
     `open` is the pointer of a door contact whose literal value `open_is` means open; absent, it says nothing.
     """
 
@@ -88,6 +89,7 @@ class Message:
     score: Share | None = None
     liveness: Share | None = None
     record: Pointers = ()
+    numbered: bool = False
     time: Moment | None = None
     live: Mapping[Pointer, Literal_] = field(default_factory=dict)
     clock_tolerance_s: Seconds | None = None
