@@ -107,19 +107,36 @@ def test_control_without_a_ring_nothing_is_acknowledged(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not _NAMESPACES, reason="user namespaces are not allowed here")
-@pytest.mark.parametrize("when", ["running", "start"])
+@pytest.mark.parametrize("when", ["running", "start", "start with a log"])
 def test_read_only(when: str) -> None:
     out = _inside(
         f"""
         def remount(how):
             subprocess.run(["mount", "-o", "remount," + how, str(D)], check=True)
 
-        async def main():
+        async def prepare():
             store = opened(D)
             await store.allowlist.apply_import([card(1, use_limit=9)], at=1.0, replace=False)
             await store.journal.append(event(1), now=True)
-            if {when!r} == "start":
-                await store.close()
+            return store
+
+        async def killed():
+            await prepare()
+            os._exit(0)
+
+        if {when!r} == "start with a log":
+            if os.fork() == 0:
+                asyncio.run(killed())
+            os.wait()
+            assert (D / "lintel.db-wal").stat().st_size > 0
+            (D / "lintel.db-shm").unlink()
+            event()  # the child used the first id
+
+        async def main():
+            store = await prepare() if {when!r} != "start with a log" else None
+            if {when!r} != "running":
+                if store:
+                    await store.close()
                 remount("ro")
                 store = opened(D)
             else:

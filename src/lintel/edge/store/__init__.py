@@ -1,6 +1,7 @@
 """The store: the only SQL of the gateway. `Store` is what the daemon opens; everything else is reached through it."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Digester, Notice
+from lintel.edge.model import Digester, Instant, Notice
 from lintel.edge.store import transfer
 from lintel.edge.store.allowlist import Allowlist
 from lintel.edge.store.changes import (
@@ -28,6 +29,7 @@ from lintel.edge.store.changes import (
 from lintel.edge.store.database import Database, atomic_write, derive, open_database, state_key, state_lock
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.recovery import newest_snapshot, open_or_recover, snapshot
+from lintel.edge.store.retention import prune
 from lintel.edge.store.ring import RING_FILE, Ring
 from lintel.edge.store.writer import Writer
 
@@ -101,8 +103,15 @@ class Store:
         database, notices = open_or_recover(directory, derive(key, "database"))
         return cls(database, on_notice=on_notice, loop=loop or asyncio.get_running_loop(), notices=notices)
 
-    async def tend(self) -> None:
-        """Make a snapshot when the newest is older than a day. Call now and then. Raises StoreError."""
+    async def tend(self, now: Instant | None = None, *, uplink: bool = False) -> None:
+        """Housekeeping; call it every hour. Raises StoreError.
+
+        A snapshot when the newest is older than a day; with `now`, retention of the journal. `uplink`: a cloud
+        listens, so that what it has not acknowledged stays.
+        """
+        if now is not None and not self.writer.fault:
+            disk = os.statvfs(self.database.directory)
+            await prune(self.journal, now, uplink=uplink, pressed=disk.f_bavail < 0.05 * disk.f_blocks)
         if time.time() - newest_snapshot(self.database.directory) >= SNAPSHOT_S and not self.writer.fault:
             await asyncio.to_thread(snapshot, self.database)
 

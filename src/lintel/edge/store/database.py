@@ -5,13 +5,15 @@ Settings are read back, not only set: SQLite answers a failed change of the jour
 
 import contextlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import sqlcipher3.dbapi2 as sqlite
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
+from lintel.edge.store.files import atomic_write, derive, state_key, state_lock, sync_directory
 
 __all__ = [
     "Connection",
@@ -102,10 +104,11 @@ class Database:
     `writable` is False after a start on a read-only file system.
     """
 
-    def __init__(self, path: Path, key: bytes, *, writable: bool) -> None:
+    def __init__(self, path: Path, key: bytes, *, writable: bool, shadow: Path | None = None) -> None:
         self.path = path
         self.key = key
         self.writable = writable
+        self._shadow = shadow  # a copy in memory, read while the disk is read-only and its log could not be replayed
         self.reader: Connection = self.connect_reader()
 
     @property
@@ -125,9 +128,8 @@ class Database:
 
     def connect_reader(self) -> Connection:
         """A connection that can not write. Immutable where the file system is read-only and no log is left."""
-        conn = _connect(
-            self.path, self.key, uri_mode="mode=ro" if self.writable else "immutable=1", cache_kib=READER_CACHE_KIB
-        )
+        mode = "mode=ro" if self.writable or self._shadow else "immutable=1"
+        conn = _connect(self._shadow or self.path, self.key, uri_mode=mode, cache_kib=READER_CACHE_KIB)
         try:
             conn.execute("PRAGMA query_only = ON")
             conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first read proves the key
@@ -139,6 +141,7 @@ class Database:
     def became_writable(self) -> None:
         """The file system can be written again: replace the immutable reader, which would not see new commits."""
         self.writable = True
+        self._drop_shadow()
         self.reader = self.connect_reader()  # the old one closes when the look-up that uses it is done
 
     def try_writable(self) -> bool:
@@ -150,6 +153,12 @@ class Database:
     def close(self) -> None:
         """Close the reader. The writer closes its own connection."""
         self.reader.close()
+        self._drop_shadow()
+
+    def _drop_shadow(self) -> None:
+        if self._shadow is not None:
+            shutil.rmtree(self._shadow.parent, ignore_errors=True)
+            self._shadow = None
 
 
 def _durable(conn: Connection) -> None:
@@ -169,8 +178,20 @@ def _look(path: Path) -> None:
         raise StoreError("db_damaged", f"{path} is no regular file")
     with path.open("rb") as file:
         head = file.read(16)
-    if len(head) < 16 or head == _HEADER_PLAIN or path.stat().st_size % PAGE_SIZE:
+    # a power cut in a check-point leaves a torn end, and the log that mends it
+    torn = path.stat().st_size % PAGE_SIZE and not _log_left(path)
+    if len(head) < 16 or head == _HEADER_PLAIN or torn:
         raise StoreError("db_damaged", f"{path} is no Lintel database (size or header wrong)")
+
+
+def _refuse(key: bytes) -> None:
+    if affected(sqlite.sqlite_version):
+        raise StoreError(
+            "library_refused",
+            f"SQLite {sqlite.sqlite_version} can lose commits when its log is reset; 3.51.3 or later is needed",
+        )
+    if len(key) != 32:
+        raise StoreError("key_invalid", "the database key is 32 bytes")
 
 
 def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
@@ -179,28 +200,19 @@ def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
     Raises StoreError: `library_refused`, `db_damaged` (also for a wrong key: a page that does not authenticate
     can not tell), `schema_newer` (nothing was written), `storage_read_only`, `disk_full`, `commit_failed`.
     """
-    if affected(sqlite.sqlite_version):
-        raise StoreError(
-            "library_refused",
-            f"SQLite {sqlite.sqlite_version} can lose commits when its log is reset; 3.51.3 or later is needed",
-        )
-    if len(key) != 32:
-        raise StoreError("key_invalid", "the database key is 32 bytes")
+    _refuse(key)
     new = not path.exists()
     if not new:
         _look(path)
     writable = _can_write(path.parent)
     if new and not writable:
         raise StoreError("storage_read_only", f"{path} does not exist and can not be made: the disk is read-only")
+    shadow = None if writable or not _log_left(path) else _in_memory(path)
     try:
-        version = 0 if new else _version(path, key, writable=writable)
-        if version > SCHEMA:
-            raise StoreError(
-                "schema_newer", f"{path} was written by a newer Lintel (schema {version}, this one knows {SCHEMA})"
-            )
-        if version < SCHEMA:
-            _migrate(path, key, version)
-        database = Database(path, key, writable=writable)
+        if new:
+            create_database(path, key)
+        _bring_up(path, key, shadow, writable=writable)
+        database = Database(path, key, writable=writable, shadow=shadow)
         if check:
             try:
                 check_database(database)
@@ -214,13 +226,26 @@ def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
         raise StoreError(word, f"{path}: {hint}") from None
 
 
+def _bring_up(path: Path, key: bytes, shadow: Path | None, *, writable: bool) -> None:
+    """Refuse a newer schema before anything is written; then replay what a log holds, then migrate."""
+    version = _version(shadow or path, key)
+    if version > SCHEMA:
+        raise StoreError(
+            "schema_newer", f"{path} was written by a newer Lintel (schema {version}, this one knows {SCHEMA})"
+        )
+    if version < SCHEMA and not writable:
+        raise StoreError("storage_read_only", f"{path} has an older schema and the disk is read-only")
+    if writable and _log_left(path):
+        _replay(path, key)
+    if version < SCHEMA:
+        _migrate(path, key, version)
+
+
 def open_reader(path: Path, key: bytes) -> Database:
     """Open for reading only, beside a running gateway or on its own. Raises StoreError."""
     _look(path)
-    log = path.with_name(path.name + "-wal")
-    quiet = not log.exists() or not log.stat().st_size
     try:
-        return Database(path, key, writable=not quiet or _can_write(path.parent))
+        return Database(path, key, writable=_log_left(path) or _can_write(path.parent))
     except sqlite.Error as error:
         raise StoreError(fault_word(error, path.parent), f"{path}: damaged, or this is not its key") from None
 
@@ -232,12 +257,36 @@ def _can_write(directory: Path) -> bool:
         return False
 
 
-def _version(path: Path, key: bytes, *, writable: bool) -> int:
+def _log_left(path: Path) -> bool:
+    """Whether a log with content lies beside the file: another process writes it, or the last one did not end well."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _replay(path: Path, key: bytes) -> None:
+    """Put what a power cut left in the log into the file: a page torn in a check-point is whole only in the log."""
+    conn = _connect(path, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
+    try:
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        conn.close()
+
+
+def _in_memory(path: Path) -> Path:
+    """Copy the file and its log to where the log can be replayed; both stay encrypted. Raises StoreError."""
+    try:
+        memory = Path("/dev/shm")  # noqa: S108  mkdtemp makes a directory of our own there, mode 0700
+        folder = Path(tempfile.mkdtemp(prefix="lintel-", dir=memory if memory.is_dir() else None))
+        for suffix in ("", "-wal"):
+            shutil.copyfile(path.with_name(path.name + suffix), folder / (path.name + suffix))
+    except OSError as error:
+        raise StoreError("storage_read_only", f"{path}: its log can not be replayed: {error.strerror}") from None
+    return folder / path.name
+
+
+def _version(path: Path, key: bytes) -> int:
     """The schema's version, read without changing a byte of the file."""
-    wal = path.with_name(path.name + "-wal")
-    log = wal.exists() and wal.stat().st_size > 0
-    if log and not writable:
-        raise StoreError("storage_read_only", f"{path}: the disk is read-only and a log is left to replay")
+    log = _log_left(path)
     # without a log nothing may be created beside the file: immutable makes no -wal and no -shm
     conn = _connect(path, key, uri_mode="mode=ro" if log else "immutable=1", cache_kib=256)
     try:
@@ -246,9 +295,25 @@ def _version(path: Path, key: bytes, *, writable: bool) -> int:
         conn.close()
 
 
+def create_database(path: Path, key: bytes, *, fault: bool = False) -> None:
+    """Make an empty database under another name and give it its own when it is whole; `fault`: see `SiteData.fault`."""
+    new = path.with_name(f".{path.name}.new")
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        new.with_name(new.name + suffix).unlink(missing_ok=True)
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    _migrate(new, key, 0)
+    conn = _connect(new, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
+    try:
+        if fault:
+            conn.execute("INSERT INTO state VALUES ('fault', '1')")
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        conn.close()
+    new.rename(path)
+    sync_directory(path.parent)
+
+
 def _migrate(path: Path, key: bytes, version: int) -> None:
-    if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     conn = _connect(path, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
     try:
         _durable(conn)
@@ -269,8 +334,9 @@ def check_database(database: Database, *, whole: bool | None = None) -> None:
         whole = database.path.stat().st_size <= FULL_CHECK_BYTES
     try:
         if whole:
-            found = [str(row[0]) for row in conn.execute("PRAGMA cipher_integrity_check").fetchmany(3)]
-            found += _quick(conn, "PRAGMA quick_check(3)")
+            found = _quick(conn, "PRAGMA quick_check(3)")
+            if not _log_left(database.path):  # it reads the file alone, where pages may wait for a check-point
+                found += [str(row[0]) for row in conn.execute("PRAGMA cipher_integrity_check").fetchmany(3)]
         else:
             found = [line for table in DECIDING for line in _quick(conn, f"PRAGMA quick_check({table})")]
     except sqlite.Error as error:

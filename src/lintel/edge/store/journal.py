@@ -67,7 +67,7 @@ class Journal:
         self._database = database
         self._writer = writer
         self._loop = loop
-        self._key = derive(database.key, "anchor")
+        self.key = derive(database.key, "anchor")
         self._heads: dict[Stream, Head] = {s: Head(1, 0, ZERO) for s in Stream}  # writer thread
         self._durable = dict(self._heads)
         self._newest = 0  # writer thread: largest ts, Unix milliseconds
@@ -83,6 +83,7 @@ class Journal:
         self._unanchored = 0
         self._armed = False
         self._begun = False
+        self.submit = writer.submit
         self.notices: list[tuple[Notice, str]] = []
         self._read(database.reader)
 
@@ -124,6 +125,10 @@ class Journal:
     def export(self, stream: Stream, since: tuple[int, int] = (0, 0)) -> Iterator[Row]:
         """Stored rows after (epoch, seq), oldest first."""
         yield from read_rows(self._database.reader, stream, since)
+
+    def anchor_soon(self) -> None:
+        """Anchor with the next commit: where a stream begins has moved."""
+        self._anchored, self._unanchored = 0.0, max(1, self._unanchored)
 
     # on the writer thread, inside a transaction
 
@@ -275,10 +280,12 @@ class Journal:
         fresh = not conn.execute("SELECT count(*) FROM stream").fetchone()[0]
         anchors: Anchors = {}
         try:
-            anchors = read_anchors(self._database.directory, self._key)
+            anchors = read_anchors(self._database.directory, self.key)
         except StoreError as error:
             if not fresh or not str(error).endswith("missing"):
                 self.notices.append((Notice.AUDIT_BROKEN, str(error)))
+        if fresh and not anchors:
+            self.anchor()  # nothing is stored yet: from now on, missing anchors mean that somebody took them
         conn.execute("BEGIN IMMEDIATE")
         for stream in Stream:
             head, known = self._heads[stream], anchors.get(stream, ())
@@ -291,7 +298,7 @@ class Journal:
             conn.execute(
                 "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT(stream) DO UPDATE SET epoch = excluded.epoch",
-                (NUMBERS[stream], epoch, first, ZERO, first, first, seal(self._key, first, ZERO)),
+                (NUMBERS[stream], epoch, first, ZERO, first, first, seal(self.key, first, ZERO)),
             )
             self._closed[stream] = tuple(h for h in known if h.epoch < epoch)
         conn.execute("COMMIT")
@@ -308,7 +315,7 @@ class Journal:
         """Write the durable heads beside the database. A failure is logged and tried again with the next commit."""
         anchors = {s: (*self._closed.get(s, ()), h) for s, h in self._durable.items()}
         try:
-            write_anchors(self._database.directory, self._key, anchors)
+            write_anchors(self._database.directory, self.key, anchors)
         except OSError as error:
             log.warning("the anchors could not be written: %s", error)
             return

@@ -14,7 +14,16 @@ from pathlib import Path
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Notice
 from lintel.edge.store.chain import ANCHOR_FILE, read_anchors
-from lintel.edge.store.database import DECIDING, FILE, Database, check_database, derive, open_database, sqlite
+from lintel.edge.store.database import (
+    DECIDING,
+    FILE,
+    Database,
+    check_database,
+    create_database,
+    derive,
+    open_database,
+    sqlite,
+)
 from lintel.edge.store.files import sync_directory
 
 log = logging.getLogger(__name__)
@@ -86,18 +95,18 @@ def open_or_recover(directory: Path, key: bytes) -> tuple[Database, Notices]:
     notices: Notices = [(Notice.DB_DAMAGED, damage)]
     _set_aside(directory, path)
     if good:
-        with good[0].open("rb") as source, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as target:
+        working = path.with_name(f".{path.name}.new")
+        working.unlink(missing_ok=True)
+        with good[0].open("rb") as source, os.fdopen(os.open(working, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as target:
             shutil.copyfileobj(source, target)
             target.flush()
             os.fsync(target.fileno())
+        working.rename(path)  # whole or not at all: a power cut here ends in another recovery, not in more damage
         sync_directory(directory)
         notices.append((Notice.DB_RESTORED, f"snapshot {good[0].name}"))
         return open_database(path, key), notices
-    database = open_database(path, key)
-    conn = database.connect()
-    conn.execute("INSERT OR REPLACE INTO state VALUES ('fault', '1')")
-    conn.close()
-    return database, notices
+    create_database(path, key, fault=True)
+    return open_database(path, key), notices
 
 
 def _opens(path: Path, key: bytes) -> bool:

@@ -1,6 +1,6 @@
 """The emergency ring: 16 MB that are already on the disk, for events that the database can not take.
 
-Fixed slots, written in place, sealed with AES-GCM and synced; the first record that does not open ends the replay.
+Fixed slots, written in place, sealed (XChaCha20-Poly1305) and synced; the first that does not open ends the replay.
 What does not even fit there stays in memory (bounded) and is not acknowledged. The database remembers, in the
 transaction that takes the records over, up to which number the ring is drained: each comes in once.
 """
@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as unseal
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as seal
+from nacl.exceptions import CryptoError
 
 from lintel.edge.errors import StoreError
 from lintel.edge.store.database import Connection
@@ -23,9 +24,9 @@ RING_FILE = "ring"
 RING_BYTES = 16 << 20
 SLOT = 1024
 """Bytes of a record: an event is 200 to 600."""
-MAGIC = b"LR1\0"
+MAGIC = b"LR2\0"
 MEMORY_EVENTS = 4096
-_HEAD = struct.Struct(">4sQH12s")  # magic, number, length of the sealed body, nonce
+_HEAD = struct.Struct(">4sQH24s")  # magic, number, length of the sealed body, nonce
 MAX_BODY = SLOT - _HEAD.size - 16
 
 
@@ -41,7 +42,7 @@ class Ring:
         drained: int = 0,
         size: int = RING_BYTES,
     ) -> None:
-        self._seal = AESGCM(key)
+        self._key = key
         self._put_back = put_back
         self._slots = size // SLOT
         self._memory: deque[bytes] = deque(maxlen=MEMORY_EVENTS)
@@ -104,11 +105,11 @@ class Ring:
             self._fd = None
 
     def _record(self, n: int, body: bytes) -> bytes:
-        nonce = secrets.token_bytes(12)
+        nonce = secrets.token_bytes(24)
         head = _HEAD.pack(MAGIC, n, len(body) + 16, nonce)
         if len(body) > MAX_BODY:
             raise StoreError("too_large", f"an event of {len(body)} bytes is larger than a record of the ring")
-        return (head + self._seal.encrypt(nonce, body, head)).ljust(SLOT, b"\0")
+        return (head + seal(body, head, nonce, self._key)).ljust(SLOT, b"\0")
 
     def _open_record(self, n: int) -> bytes | None:
         assert self._fd is not None  # noqa: S101  nothing is kept without a file
@@ -119,8 +120,8 @@ class Ring:
         if magic != MAGIC or number != n or not 16 <= length <= SLOT - _HEAD.size:
             return None
         try:
-            return self._seal.decrypt(nonce, raw[_HEAD.size : _HEAD.size + length], raw[: _HEAD.size])
-        except InvalidTag:
+            return unseal(raw[_HEAD.size : _HEAD.size + length], raw[: _HEAD.size], nonce, self._key)
+        except CryptoError:
             return None
 
     def _newest(self) -> int:
