@@ -222,6 +222,20 @@ def test_the_ring_is_drained_at_the_next_start(tmp_path: Path) -> None:
     asyncio.run(second())  # and not a second time
 
 
+def test_a_refused_checkpoint_does_not_undo_the_drain(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = opened(tmp_path)
+        await store.allowlist.apply_checkpoint([card(1)], epoch=5, seq=5, synced_at=1.0)
+        assert store.ring.keep([encode(event(1))], StoreError("disk_full", "")) is None
+        store.writer._fault = StoreError("disk_full", "as if the disk had been full until now")
+        with pytest.raises(StoreError, match="older"):
+            await store.allowlist.apply_checkpoint([card(2)], epoch=1, seq=1, synced_at=1.0)
+        assert [r.event.person for r in store.journal.export(Stream.ACCESS)] == ["per_1"]
+        await store.close()
+
+    asyncio.run(main())
+
+
 def _damage(path: Path) -> None:
     raw = bytearray((path / "lintel.db").read_bytes())
     raw[len(raw) // 2] ^= 1

@@ -281,8 +281,6 @@ class Writer:
             conn.execute(_TOUCH, (str(time.time_ns()),))
             if self._spare is not None and draining:
                 self._spare.drain(conn)
-            for item in group:
-                self._apply(conn, item)
             conn.execute("COMMIT")
         except (sqlite.Error, OSError, StoreError) as error:
             self._failed(group, error)
@@ -292,8 +290,9 @@ class Writer:
             member.committed()
         if self._spare is not None and draining:
             self._spare.drained()
-        self._resolve(group)
         self._loop.call_soon_threadsafe(self._on_fault, "", "")
+        if group:
+            self._commit(group)  # a transaction of its own: whatever fails in it does not undo the drain
 
     def _set_aside(self, group: list[_Item], fault: StoreError) -> None:
         kept = [item for item in group if item.spare is not None]
