@@ -138,8 +138,9 @@ async def _wear(pid: int, load: Load, rate: float, seconds: float) -> float:
     return (_written(pid) - before) / float(found["sent"])
 
 
-def _stored(state: Path) -> set[int]:
-    """The records in the journal."""
+def _stored(state: Path) -> set[tuple[int, int]]:
+    """(device, record) of everything in the journal."""
     with reading(state) as database:
         rows = read_rows(database.reader, Stream.ACCESS)
-        return {int(row.event.record) for row in rows if row.event.record}
+        events = (row.event for row in rows)
+        return {(1000 + int(e.device.removeprefix("face")), int(e.record)) for e in events if e.record}

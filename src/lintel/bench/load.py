@@ -11,7 +11,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,11 +30,12 @@ class Load:
     out: aiomqtt.Client
     back: aiomqtt.Client
     credentials: int
-    records: Any = field(default_factory=lambda: itertools.count(int(time.time())))
-    ordered: dict[str, float] = field(default_factory=dict)
+    records: dict[int, Iterator[int]] = field(
+        default_factory=lambda: {n: itertools.count(int(time.time())) for n in range(DOORS)}
+    )
     order_doors: dict[int, list[float]] = field(default_factory=lambda: {n: [] for n in range(DOORS)})
     floors: list[float] = field(default_factory=list)
-    acked: set[int] = field(default_factory=set)
+    acked: set[tuple[int, int]] = field(default_factory=set)
     rng: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311  the order of persons
 
     async def receive(self) -> None:
@@ -54,17 +55,17 @@ class Load:
                           "info": {"facesluiceId": str(device), "result": "ok"}}  # fmt: skip
                 await self.back.publish(f"mqtt/face/{device}/Ack", json.dumps(answer))
             elif command["operator"] == "PushAck":
-                self.acked.add(int(command["info"]["SnapOrRecordID"]))
+                self.acked.add((device, int(command["info"]["SnapOrRecordID"])))
 
-    def recognition(self, device: int, who: str) -> tuple[str, str, int]:
-        """Topic, payload and record of one recognition."""
-        record = next(self.records)
+    def recognition(self, device: int, who: str) -> tuple[str, str, tuple[int, int]]:
+        """Topic, payload and (device, record) of one recognition."""
+        record = next(self.records[device - 1000])
         info = {
             "customId": who, "personId": "3", "RecordID": str(record), "VerifyStatus": "1", "PersonType": "0",
             "similarity1": "94.000000", "Sendintime": 1, "facesluiceId": str(device), "PushType": 0,
             "time": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()), "isNoMask": "1",
         }  # fmt: skip
-        return f"mqtt/face/{device}/Rec", json.dumps({"operator": "RecPush", "info": info}), record
+        return f"mqtt/face/{device}/Rec", json.dumps({"operator": "RecPush", "info": info}), (device, record)
 
     async def enter(self, rate: float, seconds: float) -> dict[str, Any]:
         """Recognise allowed persons at `rate` per second, door after door; ms from planned time to order received."""
@@ -84,8 +85,8 @@ class Load:
             records.append(record)
             # QoS 0 as terminals send; the broker raises it towards the gateway
             await self.out.publish(topic, payload, qos=0)
-        took = time.monotonic() - start
         await self._settled(records)
+        took = time.monotonic() - start
         times = []
         for door in range(DOORS):
             got = self.order_doors[door][before[door] :]
@@ -106,16 +107,16 @@ class Load:
         await asyncio.sleep(0.5)
         return sorted(self.floors)
 
-    async def _settled(self, records: list[int]) -> None:
+    async def _settled(self, records: list[tuple[int, int]]) -> None:
         """Wait until everything is acknowledged, or nothing has come for 3 s."""
         seen, quiet = -1, 0.0
         while quiet < 3.0:
             now = sum(r in self.acked for r in records)
             if now == len(records):
                 return
-            quiet = quiet + 0.1 if now == seen else 0.0
+            quiet = quiet + 0.02 if now == seen else 0.0
             seen = now
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.02)
 
 
 @contextlib.asynccontextmanager

@@ -102,6 +102,11 @@ class Route:
         self.presents: Message | None = None
         self.muted = 0.0
 
+    @property
+    def only_answers(self) -> bool:
+        """Whether nothing but answers to our own commands comes in here."""
+        return not any(group.messages for group in self.groups)
+
     def hear(self, document: JsonValue) -> Iterator[Heard]:
         """What a document may be, best guess first; nothing where no message of the profiles matches."""
         for group in self.groups:

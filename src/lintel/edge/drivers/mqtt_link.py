@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
 import aiomqtt
+from paho.mqtt.client import error_string
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lintel.edge.drivers.base import Line
@@ -111,12 +112,12 @@ class Link:
         """PUBACK one message; nothing happens on a connection that is gone."""
         self._inner.ack(mid, qos)
 
-    async def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1. Raises Refused when the broker declines one of them."""
+    async def subscribe(self, topics: Sequence[str], qos: int = 1) -> None:
+        """Subscribe. Raises Refused when the broker declines one of them."""
         for start in range(0, len(topics), 100):
             part = topics[start : start + 100]
             with _lost():
-                codes = await self._client.subscribe([(topic, 1) for topic in part])
+                codes = await self._client.subscribe([(topic, qos) for topic in part])
             declined = [t for t, code in zip(part, codes, strict=True) if _value(code) >= 128]
             if declined:
                 raise Refused(
@@ -128,12 +129,16 @@ class Link:
         with _lost():
             await self._client.unsubscribe(list(topics))
 
-    async def publish(
-        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, limit: float = math.inf
-    ) -> None:  # fmt: skip
-        """Publish; with QoS 1 wait for the PUBACK. Raises NotSent when it did not go out, Lost when that is unsure."""
+    def post(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 0, at once. Raises NotSent when it can not leave."""
+        code = self._inner.publish(topic, payload, 0, retain).rc
+        if code:
+            raise NotSent(error_string(code))
+
+    async def publish(self, topic: str, payload: bytes, *, limit: float = math.inf) -> None:
+        """Publish with QoS 1 and wait for the PUBACK. Raises NotSent when it did not go out, Lost when unsure."""
         try:
-            await self._client.publish(topic, payload, qos=qos, retain=retain, timeout=limit)
+            await self._client.publish(topic, payload, qos=1, timeout=limit)
         except aiomqtt.MqttCodeError as error:
             raise NotSent(str(error)) from None
         except aiomqtt.MqttError as error:

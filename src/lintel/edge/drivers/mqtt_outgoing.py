@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from asyncio import FIRST_COMPLETED
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -37,7 +38,7 @@ class Outgoing:
         while True:
             topic, payload, retain = await self._outbox.get()
             if payload or retain:
-                await self._link.publish(topic, payload, qos=0, retain=retain)
+                self._link.post(topic, payload, retain=retain)
             else:
                 await self._link.unsubscribe([topic])
 
@@ -75,33 +76,32 @@ class Outgoing:
         limit = order.deadline - self._clock.now().mono
         if limit <= 0:
             return Outcome.ORDER_EXPIRED
-        if command.answer is not None:
-            limit = min(limit, command.answer.timeout_s)
+        if command.answer is None:
+            return await self._receipted(topic, payload, limit)
         key = (terminal.device.id, order_id)
         answer = self._waiting[key] = asyncio.get_running_loop().create_future()
-        sending = asyncio.create_task(self._send_order(order, topic, payload, answer if command.answer else None))
-        either: set[asyncio.Future[Outcome] | asyncio.Future[None]] = {sending, self._broken}
+        either: set[asyncio.Future[bool] | asyncio.Future[None]] = {answer, self._broken}
         try:
-            await asyncio.wait(either, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            return sending.result() if sending.done() else Outcome.UNKNOWN_OUTCOME
+            self._link.post(topic, payload)  # QoS 0: the device's own answer tells more than the broker's receipt
+            await asyncio.wait(either, timeout=min(limit, command.answer.timeout_s), return_when=FIRST_COMPLETED)
+            if not answer.done():
+                return Outcome.UNKNOWN_OUTCOME
+            return Outcome.EXECUTED if answer.result() else Outcome.REFUSED_BY_DEVICE
+        except NotSent:
+            return Outcome.NOT_SENT
         finally:
-            sending.cancel()
+            answer.cancel()
             del self._waiting[key]
 
-    async def _send_order(
-        self, order: Order, topic: str, payload: bytes, answer: asyncio.Future[bool] | None
-    ) -> Outcome:  # fmt: skip
-        if self._clock.now().mono >= order.deadline:
-            return Outcome.ORDER_EXPIRED
+    async def _receipted(self, topic: str, payload: bytes, limit: float) -> Outcome:
+        """An order to a device that never answers: the broker's PUBACK is all there is."""
         try:
-            await self._link.publish(topic, payload, qos=1)
+            await self._link.publish(topic, payload, limit=limit)
         except NotSent:
             return Outcome.NOT_SENT
         except Lost:
             return Outcome.UNKNOWN_OUTCOME
-        if answer is None:
-            return Outcome.EXECUTED
-        return Outcome.EXECUTED if await answer else Outcome.REFUSED_BY_DEVICE
+        return Outcome.EXECUTED
 
     def _compose(
         self,

@@ -86,7 +86,9 @@ class Session:
             terminal.seen = now
         for route in self._routes.values():
             route.muted = 0.0
-        await self._link.subscribe([self._barrier, *self._routes])
+        answers = [topic for topic, route in self._routes.items() if route.only_answers]
+        await self._link.subscribe([self._barrier, *(t for t in self._routes if t not in answers)])
+        await self._link.subscribe(answers, qos=0)  # an answer that is late is worth nothing: no PUBACK for it
         async with self._tasks as tasks:
             for work in (self._consume(), self._pulse(), self.out.send(), self._tick(), self._watch()):
                 tasks.create_task(work)
