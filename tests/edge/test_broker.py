@@ -1,6 +1,7 @@
 """The broker's configuration, on a real mosquitto: accounts, refusals, TLS, and the embedded substitute."""
 
 import asyncio
+import signal
 import socket
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -124,6 +125,17 @@ def test_a_missing_or_failing_mosquitto_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(LintelError, match="apt install mosquitto"):
         asyncio.run(start())
+
+
+def test_a_frozen_broker_is_ended_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(brokers, "_ENDS_WITHIN_S", 0.3)
+
+    async def scene():
+        async with asyncio.timeout(5), brokers.start_mosquitto(tmp_path) as broker:
+            broker.process.send_signal(signal.SIGSTOP)
+        assert broker.process.returncode == -signal.SIGKILL
+
+    asyncio.run(scene())
 
 
 def test_the_embedded_broker_serves_a_first_look(tmp_path, monkeypatch, caplog):

@@ -30,6 +30,7 @@ GATEWAY_USER: Final = "lintel"
 """The account of the gateway itself."""
 
 _STARTS_WITHIN_S = 10.0
+_ENDS_WITHIN_S = 5.0
 _SETTINGS = """\
 set_tcp_nodelay true
 upgrade_outgoing_qos true
@@ -156,9 +157,7 @@ async def start_mosquitto(
         await _listening(port, process)
         yield Broker("127.0.0.1", port, "mosquitto", process)
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        await _end(process)
 
 
 @asynccontextmanager
@@ -202,6 +201,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, so that it saves its queues; SIGKILL where that does not help (a frozen process)."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(_ENDS_WITHIN_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 async def _listening(port: int, process: asyncio.subprocess.Process) -> None:

@@ -771,8 +771,8 @@ def test_a_stopped_broker_is_lost_and_a_frozen_one_too(monkeypatch):
                 else:
                     await place.stop()
                 with pytest.raises(Lost):
-                    await asyncio.wait_for(task, 4.0)
-                assert time.monotonic() - start < (3.0 if freeze else 0.5)
+                    await asyncio.wait_for(task, 8.0)
+                assert time.monotonic() - start < (5.0 if freeze else 1.0)
                 if freeze:
                     place.broker.process.send_signal(signal.SIGCONT)
                 else:
