@@ -87,7 +87,7 @@ class MqttLine(_Table):
     certificate: Path | None = None
     key: Path | None = None
     rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
-    burst: Annotated[int, Field(ge=1, le=100_000)] = 40
+    burst: Annotated[int, Field(ge=1, le=100_000)] = 100
 
 
 Line = Annotated[SerialLine | MqttLine, Field(discriminator="driver")]
