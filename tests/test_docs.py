@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from datetime import UTC
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ def test_the_example_lists_import_without_a_mistake(tmp_path: Path) -> None:
         store = Store.open(tmp_path, bytes(32))
         for name in ("residents.csv", "allowlist.json"):
             params = {"text": (EXAMPLES / name).read_text("utf-8"), "form": name.rsplit(".")[-1]}
-            assert (await store.import_rows(params, digest))["mistakes"] == []
+            assert (await store.import_rows(params, digest, UTC))["mistakes"] == []
         await store.close()
 
     asyncio.run(both())

@@ -143,4 +143,6 @@ def _stored(state: Path) -> set[tuple[int, int]]:
     with reading(state) as database:
         rows = read_rows(database.reader, Stream.ACCESS)
         events = (row.event for row in rows)
-        return {(1000 + int(e.device.removeprefix("face")), int(e.record)) for e in events if e.record}
+        return {
+            (1000 + int(e.device.removeprefix("face")), int(e.record.partition("-")[0])) for e in events if e.record
+        }

@@ -7,25 +7,24 @@ import asyncio
 import contextlib
 import importlib
 import logging
-import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from lintel import __version__
-from lintel.edge import control
+from lintel.edge.answers import Answers, Running
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, MqttLine, SerialLine, password
-from lintel.edge.drivers.base import Build, Context, Device, Driver, Line, Receipt
+from lintel.edge.drivers.base import Build, Context, Device, Line, Receipt
+from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.ids import new_id
-from lintel.edge.model import Digester, DoorState, Event, Fact, Method, Notice, Order, Outcome, Reading
+from lintel.edge.model import Digester, DoorState, Fact, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
 from lintel.edge.supervisor import Keeper
@@ -38,17 +37,9 @@ BROKER_LIMIT = 5.0
 """Longest wait between two attempts at a line, in seconds."""
 TICK = 5.0
 """Seconds between self-checks; the watchdog is fed from here, after a real decision."""
+TEND = 1800.0
+"""Seconds between two turns of housekeeping."""
 CLOCK_FILE = "clock.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """One line at work."""
-
-    line: Line
-    driver: Driver
-    keeper: Keeper
-    devices: Sequence[Device]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +77,14 @@ class Daemon:
         self._cleanup = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            await self._cleanup.aclose()
+            raise
+        return self
+
+    def _build(self) -> None:
         state = self.config.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._cleanup.enter_context(state_lock(state))
@@ -111,7 +110,6 @@ class Daemon:
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
         for notice, detail in self.store.notices:
             self.gate.report(Fact(notice, detail=detail))
-        return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._cleanup.aclose()
@@ -165,12 +163,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        async with (
-            control.serve(self.config.state_dir, self._handlers(), {"watch": self._watch}),
-            asyncio.TaskGroup() as rooms,
-        ):
+        answers = Answers(self.config, self.store, self.gate, self.clock, self.health, self.digest, self.lines)
+        async with answers.serving(), asyncio.TaskGroup() as rooms:
             doors = [rooms.create_task(self.gate.serve(door), name=f"door {door}") for door in self.gate.doors]
-            tick = rooms.create_task(self._tick(), name="tick")
+            care = [rooms.create_task(self._tick(), name="tick"), rooms.create_task(self._tend(), name="tend")]
             lines = [
                 rooms.create_task(r.keeper.keep(partial(r.driver.run, Inlet(self.gate, r.keeper))), name=r.line.id)
                 for r in self.lines
@@ -181,7 +177,7 @@ class Daemon:
             sd_notify("STOPPING=1")
             await _cancel(lines)
             await self.gate.drain(2.0)
-            await _cancel([*doors, tick])
+            await _cancel([*doors, *care])
         _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -202,71 +198,14 @@ class Daemon:
                 _save_mark(self.config.state_dir, self.clock.mark())
             await asyncio.sleep(TICK)
 
-    def _handlers(self) -> dict[str, control.Handler]:
-        return {
-            "status": self._status,
-            "metrics": self._metrics,
-            "allowlist.import": self._import,
-            "lockdown": self._lockdown,
-        }
-
-    async def _watch(self) -> AsyncIterator[object]:
-        """Every line of the journal as it is made, in plain form."""
-        queue: asyncio.Queue[Event] = asyncio.Queue(1000)
-        self.gate.watchers.add(queue)
-        try:
-            yield {"watching": True}
-            while True:
-                yield asdict(await queue.get())
-        finally:
-            self.gate.watchers.discard(queue)
-
-    async def _status(self, _: dict[str, Any]) -> object:
-        site = self.store.allowlist.site()
-        now = self.clock.now()
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "clock": now.state,
-            "alarms": dict(self.health.standing),
-            "lines": [
-                {"id": r.line.id, "driver": r.line.driver, "state": r.keeper.state, "why": r.keeper.why,
-                 "attempts": r.keeper.attempts, "devices": [d.id for d in r.devices]}
-                for r in self.lines
-            ],
-            "doors": [
-                {"id": d.id, "name": d.name, "lock": d.lock, "waiting": self.gate.waiting(d.id),
-                 "lockdown": not site.lockdown.isdisjoint(d.groups), "position": self.gate.positions.get(d.id)}
-                for d in self.gate.doors.values()
-            ],
-            "allowlist": {
-                "credentials": self.store.allowlist.count(), "revision": self.store.allowlist.revision,
-                "age_s": None if site.synced_at is None else round(now.wall - site.synced_at, 1), "fault": site.fault,
-            },
-            "journal": self.store.journal.heads(),
-            "decisions": self.health.total("decisions"),
-            "orders": self.health.total("orders"),
-        }  # fmt: skip
-
-    async def _metrics(self, _: dict[str, Any]) -> object:
-        up = sum(r.keeper.state == "up" for r in self.lines)
-        return self.health.prometheus({
-            "lintel_lines_up": up,
-            "lintel_lines": len(self.lines),
-            "lintel_allowlist_credentials": self.store.allowlist.count(),
-            "lintel_alarms_standing": len(self.health.standing),
-        })  # fmt: skip
-
-    async def _import(self, params: dict[str, Any]) -> object:
-        return await self.store.import_rows(params, self.digest)
-
-    async def _lockdown(self, params: dict[str, Any]) -> object:
-        known = {g for d in self.gate.doors.values() for g in d.groups}
-        groups = set(params["groups"] or known)
-        if unknown := groups - known:
-            return {"unknown": sorted(unknown), "known": sorted(known)}
-        await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
-        return {"lockdown": sorted(self.store.allowlist.site().lockdown)}
+    async def _tend(self) -> None:
+        """Snapshot and retention, beside the decisions; what fails is tried again at the next turn."""
+        while True:
+            await asyncio.sleep(TEND)
+            try:
+                await self.store.tend(self.clock.now())
+            except (StoreError, OSError) as error:
+                log.warning("housekeeping failed: %s", error)
 
 
 def _load_mark(state: Path) -> Mark | None:

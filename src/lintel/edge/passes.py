@@ -49,7 +49,7 @@ _LIMITS = {
 }
 
 
-class BadPass(LintelError):  # noqa: N818  named like the errors beside it
+class BadPass(LintelError):
     """The text is no pass. `reason` is the word for the journal; the text itself is never quoted."""
 
     def __init__(self, reason: Reason, message: str) -> None:

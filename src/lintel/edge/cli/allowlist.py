@@ -5,13 +5,14 @@ import csv
 import io
 import json
 import time
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lintel.edge.cli.text import tr
-from lintel.edge.errors import ConfigError, StoreError
+from lintel.edge.errors import ConfigError, Mistake, StoreError
 
 app = typer.Typer(no_args_is_help=True, help=tr("Who may pass, as files.", "导入、导出和查看通行名单。"))
 
@@ -28,7 +29,7 @@ DEFAULT_STATE = Path("/var/lib/lintel")
     )
     + "\n\n  lintel allowlist import residents.csv --state /var/lib/lintel",
 )
-def import_(
+def import_(  # noqa: PLR0917  typer gives every option by its name
     file: Annotated[Path, typer.Argument(help=tr("CSV or JSON file.", "CSV 或 JSON 文件。"))],
     state: Annotated[Path, STATE] = DEFAULT_STATE,
     partial: Annotated[
@@ -37,10 +38,15 @@ def import_(
     replace: Annotated[
         bool, typer.Option(help=tr("The file is the whole list: delete the rest.", "以文件为完整名单,删除其余条目。"))
     ] = False,
+    timezone: Annotated[
+        str,
+        typer.Option(help=tr("Where dates begin; a running gateway knows.", "日期所在时区,运行中的网关自知。")),
+    ] = "",
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Exit 1 when a row was wrong."""
-    from lintel.edge.store.transfer import read_text  # noqa: PLC0415  --help must not load the store
+    from lintel.edge.schedules import zone  # noqa: PLC0415  --help must not load the store
+    from lintel.edge.store.transfer import read_text  # noqa: PLC0415
 
     params: dict[str, Any] = {
         "text": read_text(file),
@@ -48,7 +54,11 @@ def import_(
         "partial": partial,
         "replace": replace,
     }
-    answer = _send(state, params)
+    try:
+        where = zone(timezone) if timezone else None
+    except ValueError as error:
+        raise ConfigError("--timezone", [Mistake("timezone", str(error))]) from None
+    answer = _send(state, params, where)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
@@ -64,14 +74,14 @@ def import_(
     raise typer.Exit(1 if answer["mistakes"] else 0)
 
 
-def _send(state: Path, params: dict[str, Any]) -> dict[str, Any]:
+def _send(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
     """Through the running daemon, which owns the store; without one, the store is opened here."""
     from lintel.edge.store import state_lock  # noqa: PLC0415
 
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with state_lock(state):
-            return asyncio.run(_apply(state, params))
+            return asyncio.run(_apply(state, params, zone))
     except StoreError as error:
         if error.word != "state_locked":
             raise
@@ -81,14 +91,14 @@ def _send(state: Path, params: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-async def _apply(state: Path, params: dict[str, Any]) -> dict[str, Any]:
+async def _apply(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
     from lintel.edge.model import Digester  # noqa: PLC0415
     from lintel.edge.store import Store, derive, state_key  # noqa: PLC0415
 
     key = state_key(state)
     store = Store.open(state, key)
     try:
-        return await store.import_rows(params, Digester(derive(key, "digest")))
+        return await store.import_rows(params, Digester(derive(key, "digest")), zone)
     finally:
         await store.close()
 

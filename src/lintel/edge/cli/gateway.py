@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -82,7 +82,7 @@ def status(
     raise typer.Exit(2 if answer["alarms"] else 0)
 
 
-def _print_status(answer: dict) -> None:  # type: ignore[type-arg]  JSON from the daemon
+def _print_status(answer: dict[str, Any]) -> None:
     known = answer["allowlist"]
     age = tr("never imported", "从未导入") if known["age_s"] is None else f"{known['age_s']:.0f} s"
     typer.echo(f"lintel {answer['version']}  pid {answer['pid']}  " + tr("clock", "时钟") + f" {answer['clock']}")

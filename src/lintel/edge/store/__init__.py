@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class Store:
         if time.time() - newest_snapshot(self.database.directory) >= SNAPSHOT_S and not self.writer.fault:
             await asyncio.to_thread(snapshot, self.database)
 
-    async def import_rows(self, params: Mapping[str, Any], digest: Digester, zone: tzinfo = UTC) -> dict[str, Any]:
+    async def import_rows(self, params: Mapping[str, Any], digest: Digester, zone: tzinfo | None) -> dict[str, Any]:
         """Apply an import file: {"text", "form": "csv" or "json", "partial", "replace"}.
 
         Answers with the counts and every mistake as [where, expected]. With mistakes nothing is applied unless

@@ -40,10 +40,10 @@ W = TypeVar("W", Method, PersonKind, Status)
 Parsed = tuple[list[Change], list[Mistake]]
 
 
-def read_import(path: Path, digest: Digester, zone: tzinfo = UTC) -> Parsed:
+def read_import(path: Path, digest: Digester, zone: tzinfo | None = None) -> Parsed:
     """Changes and mistakes of a CSV or JSON file (by its suffix). Raises ConfigError when it can not be read at all.
 
-    `zone`: where a date without a time begins and ends.
+    `zone`: where a date without a time begins and ends; None makes such a date a mistake.
     """
     return parse(read_text(path), "json" if path.suffix.lower() == ".json" else "csv", digest, zone)
 
@@ -64,7 +64,7 @@ def read_text(path: Path) -> str:
         raise ConfigError(str(path), [Mistake(f"line {line}", "expected UTF-8 text [bad_format]")]) from None
 
 
-def parse(text: str, form: str, digest: Digester, zone: tzinfo = UTC) -> Parsed:
+def parse(text: str, form: str, digest: Digester, zone: tzinfo | None = None) -> Parsed:
     """Changes and mistakes of an import text; `form` is "csv" or "json"."""
     reader = _Reader(digest, zone)
     if form == "json":
@@ -81,7 +81,7 @@ class _WrongError(ValueError):
 class _Reader:
     """Collects changes and mistakes; a wrong row is reported and left out."""
 
-    def __init__(self, digest: Digester, zone: tzinfo) -> None:
+    def __init__(self, digest: Digester, zone: tzinfo | None) -> None:
         self._digest = digest
         self._zone = zone
         self._seen: dict[object, str] = {}
@@ -246,6 +246,8 @@ class _Reader:
             raise wrong
         try:
             moment = datetime.fromisoformat(text)
+            if len(text) == 10 and self._zone is None:
+                raise _WrongError(name, "expected a time with an offset: a date alone needs the site's --timezone")
             if len(text) == 10:
                 moment = datetime.combine(moment.date(), time(), self._zone)
                 if name != "valid_from":

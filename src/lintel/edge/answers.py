@@ -1,0 +1,112 @@
+"""What the running gateway answers on its control socket: status, metrics, the feed, imports, lockdown."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lintel import __version__
+from lintel.edge import control
+from lintel.edge.clock import Clock
+from lintel.edge.config import Config
+from lintel.edge.drivers.base import Device, Driver, Line
+from lintel.edge.gate import Gate
+from lintel.edge.health import Health
+from lintel.edge.model import Digester, Event
+from lintel.edge.store import Store
+from lintel.edge.supervisor import Keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One line at work."""
+
+    line: Line
+    driver: Driver
+    keeper: Keeper
+    devices: Sequence[Device]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One method for each request; `serving` opens the socket."""
+
+    config: Config
+    store: Store
+    gate: Gate
+    clock: Clock
+    health: Health
+    digest: Digester
+    lines: Sequence[Running]
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """The control socket, while the block runs."""
+        handlers: dict[str, control.Handler] = {
+            "status": self._status,
+            "metrics": self._metrics,
+            "allowlist.import": self._import,
+            "lockdown": self._lockdown,
+        }
+        async with control.serve(self.config.state_dir, handlers, {"watch": self._watch}):
+            yield
+
+    async def _watch(self) -> AsyncIterator[object]:
+        """Every line of the journal as it is made, in plain form."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(1000)
+        self.gate.watchers.add(queue)
+        try:
+            yield {"watching": True}
+            while True:
+                yield asdict(await queue.get())
+        finally:
+            self.gate.watchers.discard(queue)
+
+    async def _status(self, _: dict[str, Any]) -> object:
+        site = self.store.allowlist.site()
+        now = self.clock.now()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "clock": now.state,
+            "alarms": dict(self.health.standing),
+            "lines": [
+                {"id": r.line.id, "driver": r.line.driver, "state": r.keeper.state, "why": r.keeper.why,
+                 "attempts": r.keeper.attempts, "devices": [d.id for d in r.devices]}
+                for r in self.lines
+            ],
+            "doors": [
+                {"id": d.id, "name": d.name, "lock": d.lock, "waiting": self.gate.waiting(d.id),
+                 "lockdown": not site.lockdown.isdisjoint(d.groups), "position": self.gate.positions.get(d.id)}
+                for d in self.gate.doors.values()
+            ],
+            "allowlist": {
+                "credentials": self.store.allowlist.count(), "revision": self.store.allowlist.revision,
+                "age_s": None if site.synced_at is None else round(now.wall - site.synced_at, 1), "fault": site.fault,
+            },
+            "journal": self.store.journal.heads(),
+            "decisions": self.health.total("decisions"),
+            "orders": self.health.total("orders"),
+        }  # fmt: skip
+
+    async def _metrics(self, _: dict[str, Any]) -> object:
+        up = sum(r.keeper.state == "up" for r in self.lines)
+        return self.health.prometheus({
+            "lintel_lines_up": up,
+            "lintel_lines": len(self.lines),
+            "lintel_allowlist_credentials": self.store.allowlist.count(),
+            "lintel_alarms_standing": len(self.health.standing),
+        })  # fmt: skip
+
+    async def _import(self, params: dict[str, Any]) -> object:
+        return await self.store.import_rows(params, self.digest, self.config.zone)
+
+    async def _lockdown(self, params: dict[str, Any]) -> object:
+        known = {g for d in self.gate.doors.values() for g in d.groups}
+        groups = set(params["groups"] or known)
+        if unknown := groups - known:
+            return {"unknown": sorted(unknown), "known": sorted(known)}
+        await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
+        return {"lockdown": sorted(self.store.allowlist.site().lockdown)}
