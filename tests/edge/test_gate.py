@@ -386,3 +386,17 @@ def test_what_the_journal_keeps_holds_no_raw_credential(tmp_path):
     run(body, tmp_path)
     kept = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert b"CANARY" not in kept
+
+
+def test_the_time_of_an_unknown_clock_is_no_floor_for_the_next_start(tmp_path):
+    async def body(rig):
+        rig.time.wall = T0 + 75 * 365 * 86400
+        await rig.present("anybody")
+        return rig.store.journal.newest_ts()
+
+    async def trusted(rig):
+        await rig.present("anybody")
+        return rig.store.journal.newest_ts()
+
+    assert run(body, tmp_path, synced=lambda: False) == 0
+    assert run(trusted, tmp_path) == T0 * 1000

@@ -110,7 +110,10 @@ class Journal:
         }
 
     def newest_ts(self) -> int:
-        """Time of the newest stored event in Unix milliseconds; 0 for an empty journal. A floor for the clock."""
+        """Time of the newest event stored under a trusted clock, Unix milliseconds; 0 without one. A floor for the clock.
+
+        An unknown clock's time does not count: a chip that woke up in 2099 would lock every timed pass out.
+        """
         return self._durable_newest
 
     def acknowledged(self, stream: Stream, epoch: int, seq: int) -> "asyncio.Future[None]":
@@ -151,7 +154,8 @@ class Journal:
             self._staged.append((name, mark, self._next_record, place))
             self._next_record += 1
         self._heads[event.stream] = new
-        self._newest = max(self._newest, event.ts)
+        if event.clock is not ClockState.UNKNOWN:
+            self._newest = max(self._newest, event.ts)
         return new.seq
 
     def replay(self, conn: Connection, bodies: list[bytes]) -> None:
@@ -249,7 +253,9 @@ class Journal:
                 head = Head(epoch, split(last[0])[2], last[1])
             self._heads[stream] = head
             if row is not None:
-                self._newest = max(self._newest, decode(unpack(row[2])).ts)
+                event = decode(unpack(row[2]))
+                if event.clock is not ClockState.UNKNOWN:
+                    self._newest = max(self._newest, event.ts)
         self._durable, self._durable_newest = dict(self._heads), self._newest
         self._staged.clear()
         records: dict[int, dict[int, tuple[int, int]]] = {}
