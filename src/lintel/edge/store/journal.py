@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Event, Notice, Stream
+from lintel.edge.model import ClockState, Event, Notice, Stream
 from lintel.edge.store.chain import (
     NUMBERS,
     STREAMS,
