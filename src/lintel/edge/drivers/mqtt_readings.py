@@ -51,7 +51,7 @@ class Reader:
             at=now.wall,
             age=_age(seen, message.clock_tolerance_s, now, now.mono - floor, late),
             direction=device.direction,
-            record=seen.record,
+            record=seen.record and f"{seen.record}-{message.name}",  # strangers are numbered apart from records
             token=code.token,
             score=seen.score,
             liveness=seen.liveness,
