@@ -31,10 +31,12 @@ async def serve(state: Path, handlers: Mapping[str, Handler], feeds: Mapping[str
     """Answer requests until the block is left. A request named in `feeds` is answered line after line, without end."""
     path = state / SOCKET
     path.unlink(missing_ok=True)
-    open_connections: set[asyncio.StreamWriter] = set()
+    talks: set[asyncio.Task[Any]] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_connections.add(writer)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  asyncio runs this as a task
+        talks.add(task)
         try:
             while line := await reader.readline():
                 async for answer in _answers(handlers, feeds, line):
@@ -42,8 +44,10 @@ async def serve(state: Path, handlers: Mapping[str, Handler], feeds: Mapping[str
                     await writer.drain()
         except (ValueError, ConnectionError) as e:  # over-long request or a client that left
             log.info("control: closed: %s", type(e).__name__)
+        except asyncio.CancelledError:  # the daemon stops; asyncio before 3.12 logs a cancelled handler as an error
+            log.debug("control: closed")
         finally:
-            open_connections.discard(writer)
+            talks.discard(task)
             writer.close()
 
     server = await asyncio.start_unix_server(talk, path, limit=LIMIT)
@@ -52,8 +56,9 @@ async def serve(state: Path, handlers: Mapping[str, Handler], feeds: Mapping[str
         yield
     finally:
         server.close()
-        for writer in list(open_connections):
-            writer.close()
+        for task in list(talks):
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
         path.unlink(missing_ok=True)
 
 
