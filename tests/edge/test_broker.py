@@ -19,7 +19,7 @@ from lintel.edge.errors import LintelError, Lost, Refused
 from lintel.edge.profiles import builtin
 from tests.brokers import publish, site
 from tests.edge.drivers.contract import Recorder, running, until
-from tests.edge.drivers.test_mqtt_terminal import A, driver_for, qr, rec, rec_topic
+from tests.edge.drivers.mqtt_rig import A, driver_for, qr, rec, rec_topic
 
 SPEC = builtin()["mqtt-face"].spec
 IDS = [f"T{n}" for n in range(6)]

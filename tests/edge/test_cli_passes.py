@@ -17,7 +17,7 @@ from lintel.edge.cli.passes import app
 from lintel.edge.cli.qr import code, render
 from lintel.edge.errors import LintelError
 from lintel.edge.passes import parse
-from tests.edge.test_passes import CODE, PUBLIC, SEED, TOKEN
+from tests.edge.pass_vectors import CODE, PUBLIC, SEED, TOKEN
 
 RUN = CliRunner(env={"LANG": "C", "LC_ALL": "C", "TERM": "dumb"})
 MAIN = [sys.executable, "-c", "from lintel.edge.cli import main; main()", "pass"]

@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 from lintel.edge import broker as brokers
 from tests.brokers import publish, site
 from tests.edge.drivers.contract import Recorder, running
-from tests.edge.drivers.test_mqtt_terminal import device, driver_for, rec, rec_topic
+from tests.edge.drivers.mqtt_rig import device, driver_for, rec, rec_topic
 
 DEVICES = [f"T{n:03}" for n in range(200)]
 

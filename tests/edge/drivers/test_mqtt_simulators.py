@@ -12,7 +12,7 @@ from lintel.edge.profiles import builtin
 from lintel.simulators.host import build
 from tests.brokers import site
 from tests.edge.drivers.contract import DIGEST, Recorder, running, until
-from tests.edge.drivers.test_mqtt_terminal import Stuck, driver_for
+from tests.edge.drivers.mqtt_rig import Stuck, driver_for
 
 MODELS = {"mqtt-face": "1026700", "yld": "SN001", "luozhi": "AABBCCDDEEFF", "shelly-gen2": "shellyplus1-a8032abe54dc"}
 
