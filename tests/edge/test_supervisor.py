@@ -72,11 +72,15 @@ def test_attempts_are_not_logged_one_by_one(caplog):
     assert len([r for r in caplog.records if r.name.startswith("lintel")]) == 3, "up, lost, back"
 
 
-def test_a_success_resets_the_wait():
-    keeper = Keeper("gate", lambda fact: None, jitter=lambda: 1.0)
+def test_ten_steady_seconds_reset_the_wait_and_a_moment_does_not():
+    now = [0.0]
+    keeper = Keeper("gate", lambda fact: None, jitter=lambda: 1.0, mono=lambda: now[0])
     waits = [keeper._failed(Lost("x")) for _ in range(3)]
     keeper.up()
-    assert (waits, keeper._failed(Lost("x"))) == ([0.2, 0.4, 0.8], 0.2)
+    waits.append(keeper._failed(Lost("x")))
+    keeper.up()
+    now[0] += 10.0
+    assert (waits, keeper._failed(Lost("x"))) == ([0.2, 0.4, 0.8, 1.6], 0.2)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])

@@ -113,6 +113,8 @@ def mosquitto_conf(
     if tls is not None:
         lines += [f"cafile {tls.ca}", f"certfile {tls.certificate}", f"keyfile {tls.key}", "tls_version tlsv1.2"]
         lines += [f"require_certificate {_word(tls.ask)}", f"use_identity_as_username {_word(tls.ask)}"]
+    if accounts or (tls is not None and tls.ask):
+        lines.append("use_username_as_clientid true")  # nobody throws another one out by taking its client id
     files = {}
     if accounts:
         lines += [f"password_file {state_dir}/passwords", f"acl_file {state_dir}/acl"]

@@ -113,15 +113,21 @@ class Gate:
             self.report(Fact(Notice.DURESS, reading.device, detail=reading.id))
 
     def report(self, fact: Fact) -> None:
-        """Journal a fact about a device, a line or the box, in the stream its family belongs to."""
-        self.health.notice(fact)
+        """Journal a fact about a device, a line or the box, in the stream its family belongs to.
+
+        Duress is told to the journal only: nothing that is seen here, feed, status and metrics, may give it away.
+        """
+        silent = fact.notice is Notice.DURESS
+        if not silent:
+            self.health.notice(fact)
         now = self.clock.now()
         stream = Stream.TELEMETRY if fact.notice in _MINOR else Stream.ALARM
         event = Event(
             new_id(), stream, "notice", int(now.wall * 1000), now.mono, now.state,
             device=fact.device, reason=fact.notice, detail=fact.detail[:256], count=fact.count,
         )  # fmt: skip
-        self._write(event, now=stream is Stream.ALARM).add_done_callback(_observe)
+        write = self.store.journal.append if silent else self._write
+        write(event, now=stream is Stream.ALARM).add_done_callback(_observe)
 
     def position(self, state: DoorState) -> None:
         """A door position switch moved: kept for status, journaled when it is a change."""

@@ -160,6 +160,10 @@ class NotSent(Lost):
     """The connection was already gone: nothing of the message has left."""
 
 
+class HungUp(Lost):
+    """The connection broke, or the broker ended it: so it does when another client comes with our id."""
+
+
 @asynccontextmanager
 async def connect(options: Options, client_id: str, password: str | None) -> AsyncIterator[Link]:
     """A connection with a persistent session. Raises Lost or Refused, also for what breaks inside the block."""
@@ -218,7 +222,7 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except aiomqtt.MqttError as error:
-        raise Lost(f"the connection to the broker broke: {error}") from None
+        raise HungUp(f"the connection to the broker broke: {error}") from None
 
 
 def _classified(error: aiomqtt.MqttError, where: str, *, closed: bool) -> Lost | Refused:

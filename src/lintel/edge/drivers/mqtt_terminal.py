@@ -14,15 +14,22 @@ barrier is overdue, and none is ever repeated; a broker that freezes in the seco
 when it thaws. Terminals should subscribe with QoS 0 (`mqtt/face` does), else the broker keeps orders for them.
 """
 
+from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from lintel.edge.drivers import mqtt_link as link
 from lintel.edge.drivers.base import Context, Device, Driver, Inlet, Line
 from lintel.edge.drivers.mqtt_devices import Terminal, mistakes, routes
 from lintel.edge.drivers.mqtt_session import Session
 from lintel.edge.errors import ConfigError, Lost, Refused
-from lintel.edge.model import Order, Outcome
+from lintel.edge.model import Fact, Notice, Order, Outcome
 from lintel.edge.profiles.mqtt import MqttSpec
+
+TAKEOVERS: Final = 5
+"""Connections ended by the other side within `TAKEOVER_S` after which `takeover` is raised (abuse case B9)."""
+
+TAKEOVER_S: Final = 60.0
 
 
 def build(line: Line, devices: Sequence[Device], context: Context) -> Driver:
@@ -46,6 +53,7 @@ class MqttTerminals:
         self.routes = routes(terminals, context.gateway)
         self._password = context.passwords.get(line.id)
         self._session: Session | None = None
+        self._ended: deque[float] = deque(maxlen=TAKEOVERS + 1)
 
     async def run(self, inlet: Inlet) -> None:
         """Connect, subscribe, and state facts until the connection breaks: Lost, or Refused by the broker."""
@@ -61,10 +69,22 @@ class MqttTerminals:
             try:
                 await session.run()
             except BaseExceptionGroup as group:
-                raise _first(group) from None
+                error = _first(group)
+                if isinstance(error, link.HungUp):
+                    self._count_ends(inlet)
+                raise error from None
             finally:
                 self._session = None
                 session.end()
+
+    def _count_ends(self, inlet: Inlet) -> None:
+        """MQTT 3.1.1 does not say why a connection is ended; many ends in a row are worth a look."""
+        now = self.context.clock.now().mono
+        self._ended.append(now)
+        if len(self._ended) > TAKEOVERS and now - self._ended[0] <= TAKEOVER_S:
+            detail = f"ended {len(self._ended)} times within a minute: has another client the id {self.client_id!a}?"
+            inlet.report(Fact(Notice.TAKEOVER, detail=detail, count=len(self._ended)))
+            self._ended.clear()
 
     async def execute(self, order: Order) -> Outcome:
         """Publish the device's command and wait for its answer until the deadline; NOT_SENT while it can not arrive."""
