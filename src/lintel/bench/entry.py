@@ -45,7 +45,7 @@ async def _measure(folder: Path, count: int, seconds: float, say: Say) -> dict[s
             slow_floor = await load.floor(10, seconds)
             slow = await load.enter(10, seconds)
             say("entries at 20/s: disk writes")
-            wear20 = await _wear(gateway.pid, load, 20, max(seconds, 30.0))
+            wear20 = await _wear(gateway.pid, load, 20, 2 * seconds)
             say("the bare broker, then entries, at 200/s")
             fast_floor = await load.floor(200, seconds)
             before = _written(gateway.pid)

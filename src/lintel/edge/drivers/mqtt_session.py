@@ -87,10 +87,13 @@ class Session:
         for route in self._routes.values():
             route.muted = 0.0
         answers = [topic for topic, route in self._routes.items() if route.only_answers]
-        await self._link.subscribe([self._barrier, *(t for t in self._routes if t not in answers)])
-        await self._link.subscribe(answers, qos=0)  # an answer that is late is worth nothing: no PUBACK for it
         async with self._tasks as tasks:
-            for work in (self._consume(), self._pulse(), self.out.send(), self._tick(), self._watch()):
+            # listening first: some brokers wait for the PUBACK of a retained message before they send the SUBACK
+            for work in (self._consume(), self.out.send(), self._watch()):
+                tasks.create_task(work)
+            await self._link.subscribe([self._barrier, *(t for t in self._routes if t not in answers)])
+            await self._link.subscribe(answers, qos=0)  # an answer that is late is worth nothing: no PUBACK for it
+            for work in (self._pulse(), self._tick()):
                 tasks.create_task(work)
 
     def end(self) -> None:

@@ -1,0 +1,86 @@
+"""`lintel demo` and `lintel bench` as a user runs them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+MAIN = "from lintel.edge.cli import main; main()"
+NO_MOSQUITTO = (
+    "import shutil; real = shutil.which\n"
+    "shutil.which = lambda name, *a, **k: None if name == 'mosquitto' else real(name, *a, **k)\n"
+)
+WRONG_SCRIPT = (
+    "from lintel.demo import scenes; real = scenes.visitor_pass\n"
+    "scenes.visitor_pass = lambda world, door, **how: real(world, door)\n"
+)
+KEYS = {"entries", "granted", "denied", "opened", "lost", "p50_ms", "p99_ms"}
+
+
+def start(*arguments, before=""):
+    return subprocess.Popen(
+        [sys.executable, "-c", before + MAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process, timeout=100):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("before", ["", NO_MOSQUITTO], ids=["mosquitto", "embedded broker"])
+def test_the_demo_goes_as_its_script_expects(before):
+    code, out, err = ended(start("demo", "--seconds", "8", "--json", before=before))
+    assert code == 0, err
+    result = json.loads(out)
+    assert set(result) == KEYS
+    assert result["lost"] == 0
+    assert result["opened"] == result["granted"] > 10
+    assert result["entries"] == result["granted"] + sum(result["denied"].values())
+    assert {"already_used", "bad_signature", "expired", "low_score", "revoked"} <= set(result["denied"])
+    assert 0 < result["p50_ms"] <= result["p99_ms"]
+    assert ("embedded" in err) == bool(before)
+
+
+def test_a_demo_that_does_not_go_as_expected_says_so_and_exits_1():
+    """Control: yesterday's pass is drawn as a valid one, and the door rightly opens."""
+    code, out, err = ended(start("demo", "--seconds", "8", "--json", before=WRONG_SCRIPT))
+    assert code == 1
+    assert "granted, expected expired" in err
+    assert json.loads(out)["entries"] > 10
+
+
+def test_ctrl_c_ends_the_demo_cleanly():
+    process = start("demo", "--seconds", "600")
+    for line in process.stdout:
+        if "granted" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    code, out, err = ended(process, 40)
+    assert code == 0, err
+    assert "Traceback" not in err
+    assert "lost" in out
+    assert time.monotonic() - begin < 40
+
+
+def test_bench_decide_gives_its_figures():
+    code, out, err = ended(start("bench", "decide", "--json", "--credentials", "2000"))
+    assert code == 0, err
+    figures = json.loads(out)
+    assert figures["credentials"] == 2000
+    assert 0 < figures["p50_us"] <= figures["p99_us"]
+    assert figures["granted"] > figures["decisions"] * 0.8
+
+
+def test_bench_entry_gives_its_figures_and_loses_nothing():
+    code, out, err = ended(start("bench", "entry", "--json", "--credentials", "2000", "--seconds", "1"), 110)
+    assert code == 0, err
+    figures = json.loads(out)
+    assert figures["lost"] == 0
+    named = {"p50_ms", "p99_ms", "per_s", "floor_p50_ms", "ratio_p50", "idle_rss_mb", "idle_cpu_percent", "start_ms"}
+    assert named <= set(figures)
+    assert all(rate["orders"] == rate["sent"] for rate in figures["rates"].values())
