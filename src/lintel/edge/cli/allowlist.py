@@ -114,8 +114,9 @@ def export(
 ) -> None:
     """The file is written whole or not at all."""
     from lintel.edge.store import atomic_write  # noqa: PLC0415
+    from lintel.edge.store.export import export_document, export_rows  # noqa: PLC0415
     from lintel.edge.store.reading import reading  # noqa: PLC0415
-    from lintel.edge.store.transfer import COLUMNS, export_document, export_rows  # noqa: PLC0415
+    from lintel.edge.store.transfer import COLUMNS  # noqa: PLC0415
 
     with reading(state) as database:
         if file.suffix.lower() == ".json":
@@ -151,8 +152,8 @@ def show(
 ) -> None:
     """Reads beside a running gateway."""
     from lintel.edge.store.allowlist import read_site  # noqa: PLC0415
+    from lintel.edge.store.export import export_rows  # noqa: PLC0415
     from lintel.edge.store.reading import reading  # noqa: PLC0415
-    from lintel.edge.store.transfer import export_rows  # noqa: PLC0415
 
     with reading(state) as database:
         conn = database.reader

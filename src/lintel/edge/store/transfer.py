@@ -1,18 +1,19 @@
-"""Allowlists as files: CSV with one credential a line, or JSON with everything. Every mistake is told at once.
+"""Reads an allowlist from a file: CSV with one credential a line, or JSON with everything. Every mistake is told at once.
 
-Raw credential values are digested while the file is read and stand nowhere afterwards; an export holds digests only.
+Raw credential values are digested while the file is read and stand nowhere afterwards. The way back is `export`.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from collections.abc import Callable, Mapping
+from datetime import datetime, time, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.model import Digester, Method, PersonKind, Status
+from lintel.edge.store import fields
 from lintel.edge.store.changes import (
     KINDS,
     METHODS,
@@ -23,10 +24,9 @@ from lintel.edge.store.changes import (
     PassPut,
     Type,
 )
-from lintel.edge.store.database import Connection
+from lintel.edge.store.fields import WrongField
 
 MAX_BYTES = 64 << 20
-MAX_TEXT = 128
 COLUMNS = (
     "person", "kind", "mask", "method", "value", "digest", "groups", "valid_from", "valid_to", "schedule",
     "use_limit", "uses", "status", "duress", "rev", "id",
@@ -36,7 +36,6 @@ PASS_KEYS = (
 )  # fmt: skip
 SECTIONS = ("credentials", "passes", "schedules", "holidays", "blocks")
 
-W = TypeVar("W", Method, PersonKind, Status)
 Parsed = tuple[list[Change], list[Mistake]]
 
 
@@ -72,10 +71,6 @@ def parse(text: str, form: str, digest: Digester, zone: tzinfo | None = None) ->
     else:
         reader.table(text)
     return reader.changes, reader.mistakes
-
-
-class _WrongError(ValueError):
-    """One field is wrong: (column, what was expected)."""
 
 
 class _Reader:
@@ -143,7 +138,7 @@ class _Reader:
     def _json(self, text: str) -> object:
         try:
             return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
-        except _WrongError as error:
+        except WrongField as error:
             self._mistake("file", str(error.args[1]))
         except RecursionError:
             self._mistake("file", "expected at most a few levels of nesting")
@@ -157,62 +152,62 @@ class _Reader:
             return
         try:
             self.changes.append(shape(where, {k: v for k, v in row.items() if v is not None}))
-        except _WrongError as error:
+        except WrongField as error:
             self._mistake(f"{where}, {error.args[0]}", error.args[1])
 
     def _credential(self, where: str, row: dict[str, Any]) -> Change:
-        _known(row, COLUMNS)
-        method = _word(row, "method", METHODS)
+        fields.only_known(row, COLUMNS)
+        method = fields.word(row, "method", METHODS)
         put = CredentialPut(
             digest=self._digest_of(row, method),
-            person=_text(row, "person", needed=True),
-            kind=_word(row, "kind", KINDS, PersonKind.OWNER),
+            person=fields.text(row, "person", needed=True),
+            kind=fields.word(row, "kind", KINDS, PersonKind.OWNER),
             method=method,
-            groups=_groups(row),
-            status=_word(row, "status", STATUSES, Status.ACTIVE),
+            groups=fields.door_groups(row),
+            status=fields.word(row, "status", STATUSES, Status.ACTIVE),
             valid_from=self._time(row, "valid_from"),
             valid_to=self._time(row, "valid_to"),
-            schedule=_text(row, "schedule"),
-            use_limit=_number(row, "use_limit", 1),
-            uses=_number(row, "uses", 0) or 0,
-            duress=_yes(row, "duress"),
-            rev=_number(row, "rev", 1),
-            id=_text(row, "id"),
-            mask=_text(row, "mask"),
+            schedule=fields.text(row, "schedule"),
+            use_limit=fields.whole_number(row, "use_limit", 1),
+            uses=fields.whole_number(row, "uses", 0) or 0,
+            duress=fields.yes(row, "duress"),
+            rev=fields.whole_number(row, "rev", 1),
+            id=fields.text(row, "id"),
+            mask=fields.text(row, "mask"),
         )
-        _ordered(put.valid_from, put.valid_to)
+        fields.in_order(put.valid_from, put.valid_to)
         self._once(put.digest, where, "value")
         if put.id:
             self._once(put.id, where, "id")
         return put
 
     def _pass(self, where: str, row: dict[str, Any]) -> Change:
-        _known(row, PASS_KEYS)
-        number = _number(row, "pass_id", 0)
+        fields.only_known(row, PASS_KEYS)
+        number = fields.whole_number(row, "pass_id", 0)
         if number is None or number >= 1 << 32:
-            raise _WrongError("pass_id", "expected a number from 0 to 4294967295")
-        secret = _hex(row, "secret", 32)
+            raise WrongField("pass_id", "expected a number from 0 to 4294967295")
+        secret = fields.hex_bytes(row, "secret", 32)
         put = PassPut(
             pass_id=number,
-            groups=_groups(row),
-            status=_word(row, "status", STATUSES, Status.ACTIVE),
+            groups=fields.door_groups(row),
+            status=fields.word(row, "status", STATUSES, Status.ACTIVE),
             secret=secret,
             valid_from=self._time(row, "valid_from"),
             valid_to=self._time(row, "valid_to"),
-            use_limit=_number(row, "use_limit", 1),
-            uses=_number(row, "uses", 0) or 0,
-            person=_text(row, "person"),
-            rev=_number(row, "rev", 1),
-            id=_text(row, "id"),
+            use_limit=fields.whole_number(row, "use_limit", 1),
+            uses=fields.whole_number(row, "uses", 0) or 0,
+            person=fields.text(row, "person"),
+            rev=fields.whole_number(row, "rev", 1),
+            id=fields.text(row, "id"),
         )
-        _ordered(put.valid_from, put.valid_to)
+        fields.in_order(put.valid_from, put.valid_to)
         self._once(("pass", number), where, "pass_id")
         return put
 
     def _item(self, section: str, kind: Type, name: str, doc: object) -> None:
         where = f"{section}.{name}"
-        if not 1 <= len(name) <= MAX_TEXT or not name.isprintable():
-            self._mistake(section, f"expected names of 1 to {MAX_TEXT} printable characters")
+        if not 1 <= len(name) <= fields.MAX_TEXT or not name.isprintable():
+            self._mistake(section, f"expected names of 1 to {fields.MAX_TEXT} printable characters")
             return
         try:
             if kind is Type.HOLIDAY_SET:
@@ -220,34 +215,34 @@ class _Reader:
             elif kind is Type.BLOCK:
                 doc = {"until": None if doc is None else self._time({"until": doc}, "until")}
             self.changes.append(ItemPut(kind, name, doc if isinstance(doc, dict) else {"": doc}))
-        except _WrongError as error:
+        except WrongField as error:
             self._mistake(where, error.args[1])
         except ValueError as error:
             self._mistake(where, f"expected a valid document: {error}")
 
     def _digest_of(self, row: Mapping[str, Any], method: Method) -> bytes:
         if ("value" in row) == ("digest" in row):
-            raise _WrongError("value", "expected either a value or a digest")
+            raise WrongField("value", "expected either a value or a digest")
         if "digest" in row:
-            return _hex(row, "digest", 16) or b""
+            return fields.hex_bytes(row, "digest", 16) or b""
         value = row["value"]
         try:
             return self._digest(method, value if isinstance(value, str) else "")
         except ValueError as error:
-            raise _WrongError("value", f"expected text: {error}") from None
+            raise WrongField("value", f"expected text: {error}") from None
 
     def _time(self, row: Mapping[str, Any], name: str) -> float | None:
         """ISO 8601 with an offset; or a date, which means its first moment, or its last for the end of a validity."""
         text = row.get(name)
         if text is None:
             return None
-        wrong = _WrongError(name, "expected a time such as 2026-10-01T08:00:00+08:00, or a date")
+        wrong = WrongField(name, "expected a time such as 2026-10-01T08:00:00+08:00, or a date")
         if not isinstance(text, str) or not text.isascii() or len(text) > 40:
             raise wrong
         try:
             moment = datetime.fromisoformat(text)
             if len(text) == 10 and self._zone is None:
-                raise _WrongError(name, "expected a time with an offset: a date alone needs the site's --timezone")
+                raise WrongField(name, "expected a time with an offset: a date alone needs the site's --timezone")
             if len(text) == 10:
                 moment = datetime.combine(moment.date(), time(), self._zone)
                 if name != "valid_from":
@@ -262,7 +257,7 @@ class _Reader:
     def _once(self, key: object, where: str, column: str) -> None:
         first = self._seen.setdefault(key, where)
         if first != where:
-            raise _WrongError(column, f"expected each credential once; the same stands at {first}")
+            raise WrongField(column, f"expected each credential once; the same stands at {first}")
 
     def _mistake(self, where: str, expected: str) -> None:
         self.mistakes.append(Mistake(where, expected))
@@ -271,126 +266,9 @@ class _Reader:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
-        raise _WrongError("file", "expected each key once in an object")
+        raise WrongField("file", "expected each key once in an object")
     return table
 
 
 def _no_number(name: str) -> float:
-    raise _WrongError("file", f"expected a number, found {name}")
-
-
-def _known(row: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    for name in row:
-        if name not in names:
-            raise _WrongError(str(name)[:32], f"expected no such field; known are {', '.join(names)}")
-
-
-def _text(row: Mapping[str, Any], name: str, *, needed: bool = False) -> str:
-    value = row.get(name, "")
-    if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable() or (needed and not value):
-        raise _WrongError(name, f"expected {1 if needed else 0} to {MAX_TEXT} printable characters")
-    return value
-
-
-def _word(row: Mapping[str, Any], name: str, words: tuple[W, ...], default: W | None = None) -> W:
-    value = row.get(name, default)
-    for word in words:
-        if value == word:
-            return word
-    raise _WrongError(name, f"expected one of {', '.join(map(str, words))}")
-
-
-def _number(row: Mapping[str, Any], name: str, least: int) -> int | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 53:
-        raise _WrongError(name, f"expected a whole number, {least} or more")
-    return value
-
-
-def _yes(row: Mapping[str, Any], name: str) -> bool:
-    value = row.get(name, False)
-    if value not in (True, False, "yes", "no", "true", "false", "1", "0"):
-        raise _WrongError(name, "expected yes or no")
-    return value in (True, "yes", "true", "1")
-
-
-def _groups(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Door groups: a list, or one text with spaces between them."""
-    value = row.get("groups", ())
-    names = value.split() if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or len(names) > 64:
-        raise _WrongError("groups", "expected door groups with spaces between them")
-    for name in names:
-        if not isinstance(name, str) or not 1 <= len(name) <= 64 or not name.isprintable() or name.split() != [name]:
-            raise _WrongError("groups", "expected door groups with spaces between them")
-    return tuple(names)
-
-
-def _hex(row: Mapping[str, Any], name: str, size: int) -> bytes | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    try:
-        raw = bytes.fromhex(value) if isinstance(value, str) and len(value) == 2 * size else b""
-    except ValueError:
-        raw = b""
-    if len(raw) != size:
-        raise _WrongError(name, f"expected {2 * size} hex digits")
-    return raw
-
-
-def _ordered(valid_from: float | None, valid_to: float | None) -> None:
-    if valid_from is not None and valid_to is not None and valid_to <= valid_from:
-        raise _WrongError("valid_to", "expected a time after valid_from")
-
-
-def export_rows(conn: Connection) -> Iterator[dict[str, object]]:
-    """The credentials as rows that an import reads back: digests, never values."""
-    for row in conn.execute(
-        "SELECT c.key, c.tail, c.id, c.person, c.kind, c.method, c.status, c.groups, c.valid_from, c.valid_to,"
-        " c.schedule, c.use_limit, c.duress, c.rev, p.mask, u.uses FROM credential c"
-        " LEFT JOIN person p ON p.id = c.person LEFT JOIN use_count u ON u.space = 0 AND u.id = c.key"
-        " ORDER BY c.person, c.key"
-    ):
-        digest = int(row[0]).to_bytes(8, "big", signed=True) + row[1]
-        yield {
-            "person": row[3], "kind": str(KINDS[row[4]]), "mask": row[14], "method": str(METHODS[row[5]]),
-            "digest": digest.hex(), "groups": row[7], "valid_from": _iso(row[8]), "valid_to": _iso(row[9]),
-            "schedule": row[10] or None, "use_limit": row[11], "uses": row[15], "status": str(STATUSES[row[6]]),
-            "duress": "yes" if row[12] else None, "rev": row[13], "id": row[2],
-        }  # fmt: skip
-
-
-def export_document(conn: Connection) -> dict[str, object]:
-    """The whole list as a JSON document that an import reads back; secrets of passes are left out."""
-    document: dict[str, dict[str, object]] = {"schedules": {}, "holidays": {}, "blocks": {}}
-    for kind, name, text in conn.execute("SELECT type, id, doc FROM site_item ORDER BY type, id"):
-        doc = json.loads(text)
-        if kind == Type.SCHEDULE:
-            document["schedules"][name] = doc
-        elif kind == Type.HOLIDAY_SET:
-            document["holidays"][name] = doc["dates"]
-        else:
-            document["blocks"][name] = _iso(doc["until"])
-    passes = [
-        _present({
-            "pass_id": row[0], "id": row[1], "status": str(STATUSES[row[2]]), "groups": row[3],
-            "valid_from": _iso(row[4]), "valid_to": _iso(row[5]), "use_limit": row[6], "person": row[7], "rev": row[8],
-        })
-        for row in conn.execute(
-            "SELECT pass_id, id, status, groups, valid_from, valid_to, use_limit, person, rev FROM visitor_pass"
-        )
-    ]  # fmt: skip
-    return {"credentials": [_present(row) for row in export_rows(conn)], "passes": passes, **document}
-
-
-def _present(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if value is not None}
-
-
-def _iso(moment: float | None) -> str | None:
-    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
+    raise WrongField("file", f"expected a number, found {name}")
