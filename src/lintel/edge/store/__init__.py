@@ -26,7 +26,16 @@ from lintel.edge.store.changes import (
     StepUse,
     Type,
 )
-from lintel.edge.store.database import Database, atomic_write, derive, open_database, state_key, state_lock
+from lintel.edge.store.database import (
+    Database,
+    atomic_write,
+    derive,
+    fault_word,
+    open_database,
+    sqlite,
+    state_key,
+    state_lock,
+)
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.recovery import newest_snapshot, open_or_recover, snapshot
 from lintel.edge.store.retention import prune
@@ -101,7 +110,11 @@ class Store:
         again. Raises StoreError when no store can be opened safely (`schema_newer`, `library_refused`, ...).
         """
         database, notices = open_or_recover(directory, derive(key, "database"))
-        return cls(database, on_notice=on_notice, loop=loop or asyncio.get_running_loop(), notices=notices)
+        try:
+            return cls(database, on_notice=on_notice, loop=loop or asyncio.get_running_loop(), notices=notices)
+        except sqlite.Error as error:
+            database.close()
+            raise StoreError(fault_word(error, directory), f"the store can not be read: {error}") from None
 
     async def tend(self, now: Instant | None = None, *, uplink: bool = False) -> None:
         """Housekeeping; call it every hour. Raises StoreError.

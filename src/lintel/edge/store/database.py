@@ -201,14 +201,14 @@ def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
     can not tell), `schema_newer` (nothing was written), `storage_read_only`, `disk_full`, `commit_failed`.
     """
     _refuse(key)
-    new = not path.exists()
-    if not new:
-        _look(path)
     writable = _can_write(path.parent)
-    if new and not writable:
-        raise StoreError("storage_read_only", f"{path} does not exist and can not be made: the disk is read-only")
-    shadow = None if writable or not _log_left(path) else _in_memory(path)
     try:
+        new = not path.exists()
+        if not new:
+            _look(path)
+        elif not writable:
+            raise StoreError("storage_read_only", f"{path} does not exist and can not be made: the disk is read-only")
+        shadow = None if writable or not _log_left(path) else _in_memory(path)
         if new:
             create_database(path, key)
         _bring_up(path, key, shadow, writable=writable)
@@ -220,7 +220,7 @@ def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
                 database.close()
                 raise
         return database
-    except sqlite.Error as error:
+    except (sqlite.Error, OSError) as error:
         word = fault_word(error, path.parent)
         hint = "damaged, or this is not its key" if word == "db_damaged" else str(error)
         raise StoreError(word, f"{path}: {hint}") from None

@@ -91,17 +91,20 @@ class Writer:
         self._sleeping = False
         self._fault: StoreError | None = None
         self._attempt = 0.0
-        self._conn: Connection | None = database.connect() if database.writable else None
-        if self._conn is None:
-            self._fault = StoreError("storage_read_only", "the state directory is read-only")
+        self._conn: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="lintel-writer", daemon=True)
 
     def start(self, members: Sequence[Member], spare: Spare | None) -> None:
-        """Begin to write. Members read what is stored first; what the spare holds is drained at once."""
+        """Begin to write. Members read what is stored first; what the spare holds is drained at once.
+
+        A disk that can not be written now is no reason not to start: who may pass is read, and writing is tried again.
+        """
         self._members, self._spare = list(members), spare
-        if self._conn is not None:
-            for member in self._members:
-                member.reset(self._conn)
+        if not self._database.writable:
+            self._fault = StoreError("storage_read_only", "the state directory is read-only")
+        elif (error := self._reopen()) is not None:
+            self._fault = StoreError(fault_word(error, self._database.directory), f"nothing can be stored: {error}")
+            self._loop.call_soon(self._on_fault, self._fault.word, str(error))
         if spare is not None and spare.waiting() and self._fault is None:
             self._fault = StoreError("commit_failed", "events of an earlier fault wait in the ring")
         self._thread.start()
@@ -237,7 +240,7 @@ class Writer:
         if began:
             self._loop.call_soon_threadsafe(self._on_fault, word, str(error))
 
-    def _reopen(self) -> None:
+    def _reopen(self) -> Exception | None:
         """A new connection and the members' view of the stored tail. Leaves no connection when even that fails."""
         if self._conn is not None:
             try:
@@ -248,16 +251,17 @@ class Writer:
         try:
             conn = self._database.connect()
         except (sqlite.Error, StoreError) as error:
-            log.warning("the database can not be opened again yet: %s", error)
-            return
+            log.warning("the database can not be opened for writing yet: %s", error)
+            return error
         try:
             for member in self._members:
                 member.reset(conn)
         except (sqlite.Error, StoreError) as error:
             log.warning("the tail can not be read yet: %s", error)
             conn.close()
-            return
+            return error
         self._conn = conn
+        return None
 
     def _degraded(self, group: list[_Item]) -> None:
         """Writing is known to fail: try at most once a second, else straight to the spare."""
