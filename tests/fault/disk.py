@@ -118,6 +118,9 @@ class Disk:
             if op.kind == "create":
                 self.inodes[op.inode] = Inode()
             self.pending.append((number, op))
+        elif op.kind == "lost":  # the kernel may drop what a failed sync did not write, and call it clean
+            inode = self.inodes.get(op.inode, Inode())
+            inode.pending = [(n, p) for n, p in inode.pending if n >= op.began]
         else:
             if op.kind == "sync":
                 self._sync_data(self.inodes[op.inode], op.began)

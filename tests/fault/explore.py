@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Self
 
 from tests.fault.disk import Model, State, states
 from tests.fault.trace import ROOT, Trace, command
@@ -26,7 +27,6 @@ class Verdicts:
     after_order: int = 0
     failed: list[tuple[State, list[str]]] = field(default_factory=list)
     variants: Counter[str] = field(default_factory=Counter)
-    operations: set[int] = field(default_factory=set)
 
     def words(self) -> Counter[str]:
         """How often each kind of problem was found."""
@@ -45,6 +45,30 @@ def scratch() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+class Judge:
+    """A process that judges one state after the other; `acks` are the lines that the states were promised."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            command("judge"), cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def ask(self, state: Path, acks: list[str], *, uses: int, kind: str = "life", twice: bool = False) -> list[str]:
+        """Everything that is wrong with a state directory."""
+        assert self._process.stdin and self._process.stdout
+        request = {"dir": str(state), "acks": acks, "kind": kind, "twice": twice, "uses": uses}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        return list(json.loads(answer)["problems"]) if answer else ["the judge died"]
 
 
 def pick(trace: Trace, model: Model, seed: int, budget: int) -> Callable[[int, str], bool] | None:
@@ -72,44 +96,29 @@ def explore(
     `given`: so many of the trace's acknowledgements are older than its first operation.
     """  # fmt: skip
     verdicts = Verdicts()
-    orders = [n for n, line in enumerate(trace.acks) if line.startswith("order ")]
     chosen = pick(trace, model, seed, budget)
     with scratch() as room:
-        (room / "acks").write_text("".join(f"{line}\n" for line in trace.acks))
         tasks: queue.Queue[tuple[State, Path] | None] = queue.Queue(maxsize=8)
         lock, errors = threading.Lock(), list[BaseException]()
 
         def work() -> None:
-            process = subprocess.Popen(
-                command("judge", str(room / "acks"), str(uses)), cwd=ROOT, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
-            assert process.stdin and process.stdout
             try:
-                while (task := tasks.get()) is not None:
-                    if errors:
-                        continue
-                    state, place = task
-                    request = {"dir": str(place), "acks": given + state.acks, "kind": kind}
-                    process.stdin.write(json.dumps(request) + "\n")
-                    process.stdin.flush()
-                    answer = json.loads(process.stdout.readline() or '{"problems": ["the judge died"]}')["problems"]
-                    with lock:
-                        verdicts.states += 1
-                        verdicts.after_order += bool(orders) and given + state.acks > orders[0]
-                        verdicts.variants[state.variant] += 1
-                        verdicts.operations.add(state.at)
-                        if answer:
-                            verdicts.failed.append((state, answer))
-                    shutil.rmtree(place)
+                with Judge() as judge:
+                    while (task := tasks.get()) is not None:
+                        state, place = task
+                        lines = trace.acks[: given + state.acks]
+                        answer = judge.ask(place, lines, uses=uses, kind=kind, twice=state.at % 3 == 0)
+                        shutil.rmtree(place)
+                        with lock:
+                            verdicts.states += 1
+                            verdicts.after_order += any(line.startswith("order ") for line in lines)
+                            verdicts.variants[state.variant] += 1
+                            if answer:
+                                verdicts.failed.append((state, answer))
             except BaseException as error:  # noqa: BLE001  told in the test's thread
                 errors.append(error)
                 while tasks.get() is not None:
                     pass
-            finally:
-                process.stdin.close()
-                process.wait(30)
-                process.stdout.close()
 
         threads = [threading.Thread(target=work) for _ in range(max(2, os.cpu_count() or 2))]
         for thread in threads:

@@ -1,7 +1,7 @@
 """Judges one state of a disk with the daemon's own opening routine: what was promised must be there.
 
-As a process: `python -m tests.fault.judge ACKS` reads a JSON line {"dir", "acks", "first"} for each state and answers
-{"problems": [...]}. ACKS is a file with one acknowledgement per line; the first `acks` of them were given.
+As a process it reads a JSON line {"dir", "acks", "kind", "twice", "uses"} for each state and answers with
+{"problems": [...]}.
 """
 
 import asyncio
@@ -102,14 +102,16 @@ async def _present(store: Store, acks: list[list[str]]) -> list[str]:
     return [f"use {n} was granted again after the cut" for n, yes in zip(orders, won, strict=True) if yes]
 
 
-async def judge(state: Path, acks: list[list[str]], uses: int) -> list[str]:
-    """Open twice with the daemon's routine; everything found wrong."""
+async def judge(state: Path, acks: list[list[str]], uses: int, *, twice: bool) -> list[str]:
+    """Open with the daemon's routine, if asked twice; everything found wrong."""
     with state_lock(state):
         key = state_key(state)
         store = Store.open(state, key)
         try:
             await store.writer.submit(lambda conn: None, now=True)  # what the ring kept has come back
-            found, first = problems(store, acks, uses), dump(store)
+            found, first = problems(store, acks, uses), dump(store) if twice else ""
+            if not twice:
+                return found + await _present(store, acks)
         finally:
             await store.close()
         store = Store.open(state, key)
@@ -138,13 +140,15 @@ def floor(state: Path, acks: list[list[str]]) -> list[str]:
 
 def main() -> None:
     logging.disable()
-    acks = [line.split(" ", 1) for line in Path(sys.argv[1]).read_text().splitlines()]
-    uses = int(sys.argv[2])
     for line in sys.stdin:
         task = json.loads(line)
-        state, given = Path(task["dir"]), acks[: task["acks"]]
+        state, given, uses = Path(task["dir"]), [ack.split(" ", 1) for ack in task["acks"]], task["uses"]
         try:
-            wrong = floor(state, given) if task["kind"] == "file" else asyncio.run(judge(state, given, uses))
+            wrong = (
+                floor(state, given)
+                if task["kind"] == "file"
+                else asyncio.run(judge(state, given, uses, twice=task["twice"]))
+            )
         except Exception as error:  # noqa: BLE001  whatever the product raises is a verdict
             wrong = [f"{type(error).__name__}: {error}", traceback.format_exc()]
         print(json.dumps({"problems": wrong}), flush=True)

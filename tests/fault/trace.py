@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,8 @@ class Op:
     """One thing that happened to the state directory.
 
     `began`: how many operations had ended when this one began; a sync covers only those.
-    kind: create, write, size, grow, sync, names (a directory's sync), rename, link, unlink, mkdir, ack.
+    kind: create, write, size, grow, sync, lost (a sync that failed), names (a directory's sync), rename, link, unlink,
+    mkdir, ack.
     """
 
     kind: str
@@ -78,13 +79,13 @@ def command(module: str, *args: str) -> list[str]:
     return [sys.executable, "-m", f"tests.fault.{module}", *args]
 
 
-def record(module: str, *args: str, state: Path, log: Path, timeout: float = 60.0) -> Trace:
-    """Run `module` under strace and read what it did to `state`. Raises TraceError when the run itself fails."""
+def record(module: str, *args: str, state: Path, log: Path, inject: Sequence[str] = (), timeout: float = 60.0) -> Trace:
+    """Run `module` under strace and read what it did to `state`. `inject`: words for strace. Raises TraceError when the run fails."""
     acks = log.with_suffix(".acks")
     there = sorted(p for p in state.rglob("*") if p.is_file() and not p.name.endswith("-shm"))
     before = [(str(p), p.read_bytes()) for p in there]
     words = [strace(), "-f", "--seccomp-bpf", "-qq", "-xx", "-y", "-s", str(STRING_BYTES), "-o", str(log)]
-    done = run([*words, "-e", f"trace={CALLS}", *command(module, *args)], acks, timeout)
+    done = run([*words, "-e", f"trace={CALLS}", *inject, *command(module, *args)], acks, timeout)
     if done.returncode:
         raise TraceError(f"the recorded run ended with {done.returncode}: {done.stderr[-2000:]}")
     ops = read(log, state, before)
@@ -205,6 +206,8 @@ class _Reader:
     def feed(self, call: _Call) -> None:
         self.at.append(len(self.ops))
         self.began = self.at[call.began]
+        if call.result < 0 and call.name in ("fsync", "fdatasync") and (file := self.file(call)) is not None:
+            self.emit("lost", inode=file.inode, path=file.path)
         if call.result < 0 and call.name != "close":
             return
         if call.name in ("io_uring_setup", "fork", "vfork", "sync"):
