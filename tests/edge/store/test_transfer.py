@@ -101,7 +101,11 @@ def test_json_carries_everything() -> None:
         "holidays": {"cn": ["2026-10-01"]},
         "blocks": {"per_9": None, "per_8": "2026-10-01"},
     }
-    changes, wrong = transfer.parse(json.dumps(document), "json", DIGEST)
+    text = json.dumps(document)
+    assert mistakes(text, "json") == [
+        ("blocks.per_8", "expected a time with an offset: a date alone needs the site's --timezone")
+    ]
+    changes, wrong = transfer.parse(text, "json", DIGEST, ZoneInfo("Asia/Shanghai"))
     assert wrong == []
     assert [type(c) for c in changes] == [CredentialPut, PassPut, ItemPut, ItemPut, ItemPut, ItemPut]
     first = changes[0]

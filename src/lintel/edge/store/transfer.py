@@ -1,4 +1,4 @@
-"""Reads an allowlist from a file: CSV with one credential a line, or JSON with everything. Every mistake is told at once.
+"""Reads an allowlist: CSV with one credential a line, or JSON with everything. Every mistake is told at once.
 
 Raw credential values are digested while the file is read and stand nowhere afterwards. The way back is `export`.
 """
@@ -241,8 +241,6 @@ class _Reader:
             raise wrong
         try:
             moment = datetime.fromisoformat(text)
-            if len(text) == 10 and self._zone is None:
-                raise WrongField(name, "expected a time with an offset: a date alone needs the site's --timezone")
             if len(text) == 10:
                 moment = datetime.combine(moment.date(), time(), self._zone)
                 if name != "valid_from":
@@ -250,6 +248,8 @@ class _Reader:
             stamp = moment.timestamp()
         except (ValueError, OverflowError):
             raise wrong from None
+        if moment.tzinfo is None and len(text) == 10:
+            raise WrongField(name, "expected a time with an offset: a date alone needs the site's --timezone")
         if moment.tzinfo is None:
             raise wrong
         return stamp
