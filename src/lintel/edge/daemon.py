@@ -1,6 +1,7 @@
 """The composition root: builds everything from the configuration, runs it in one TaskGroup, shuts down in order.
 
-Shutdown: the lines close first (no new presentation), the doors finish what is queued, the store commits and closes.
+Shutdown: what is pending is committed and acknowledged, the lines close (no new presentation), the doors finish what
+is queued, the store commits and closes.
 """
 
 import asyncio
@@ -175,12 +176,20 @@ class Daemon:
             self._ready()
             await self._stop.wait()
             sd_notify("STOPPING=1")
+            await self._acknowledge()
             await _cancel(lines)
             await self.gate.drain(2.0)
             await _cancel([*doors, *care])
         _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+    async def _acknowledge(self) -> None:
+        """Commit what is pending while the lines still stand: what a device is not told of, it sends again."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self.store.writer.submit(lambda _: None, now=True)
+            await asyncio.sleep(0.05)  # the acknowledgements leave
 
     async def _tick(self) -> None:
         """Self-check: decide a credential that can not exist, and only then tell the service manager we are alive."""
