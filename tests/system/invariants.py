@@ -56,7 +56,7 @@ async def finish(site, before=None, *, presentations=None, secrets=(), uncounted
         assert pid == before.pid, "G1: the daemon was restarted"
         print(before, await come_back(before))
     orders = {door: await site.orders(door) for door in DOORS} if site.devices is not None else {}
-    seen = [Path(f"/proc/{pid}/{n}").read_bytes() for n in ("cmdline", "environ")]
+    seen = told(pid)
     seen += [json.dumps(await site.ask(w)).encode() for w in ("status", "metrics")]
     assert await site.stop() == 0
     events = site.journal()
@@ -67,6 +67,11 @@ async def finish(site, before=None, *, presentations=None, secrets=(), uncounted
     seen += [json.dumps([asdict(e) for e in events]).encode(), json.dumps(site.feed).encode(), site.log().encode()]
     assert leaks(secrets, [*state_files(site.state), *((f"output {n}", data) for n, data in enumerate(seen))]) == []
     return decisions
+
+
+def told(pid):
+    """What a process tells everybody on the machine."""
+    return [Path(f"/proc/{pid}/{n}").read_bytes() for n in ("cmdline", "environ")]
 
 
 def granted_only(orders, decisions, uncounted=0):

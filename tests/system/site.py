@@ -25,8 +25,7 @@ from lintel.edge.store.journal import read_rows
 from lintel.edge.store.reading import reading
 from lintel.edge.store.verify import verify
 from lintel.simulators.client import Simulator
-
-from ..brokers import Site as Broker
+from tests.brokers import Site as Broker
 
 SITE = 0x00C0FFEE
 SEED = bytes(range(32))
@@ -62,13 +61,13 @@ RESIDENT = RESIDENTS[0]
 
 
 class Site:
-    """Everything that runs. Options: `trust` of the clock, `people` and `passes` besides RESIDENTS, `doors` (extra keys),
+    """Everything that runs. Options: `trust` of the clock, `people` and `passes` besides RESIDENTS, `doors` (keys),
     `rate` of the broker line, `main` (module or script to run instead of the daemon), `state` (another directory).
     """
 
     def __init__(
         self, *, trust="system", people=(), passes=(), doors=None, line="", main=("-m", "lintel.edge"),
-        devices=True, state=None, extra="", wrap=(), keep_seconds=1.0, env=None,
+        devices=True, state=None, extra="", wrap=(), env=None, before=None,
     ):  # fmt: skip
         self.trust, self.people, self.passes, self.door_options = (
             trust,
@@ -77,7 +76,7 @@ class Site:
             doors or {},
         )
         self.line, self.main, self.with_devices, self.extra, self.wrap = line, main, devices, extra, wrap
-        self.keep_seconds, self.env = keep_seconds, dict(env or {})
+        self.before, self.env = before, dict(env or {})
         self.folder = Path(tempfile.mkdtemp(prefix="lt-"))  # short: a unix socket's path has at most 107 characters
         self.state = state or self.folder / "state"
         self.broker = Broker(self.folder / "broker")
@@ -99,6 +98,8 @@ class Site:
             await self.fill()
             if self.with_devices:
                 await self.plug_in()
+            if self.before is not None:
+                await self.before(self)
             await self.start()
         except BaseException as error:
             await self.__aexit__(type(error))
@@ -144,7 +145,7 @@ class Site:
             'username = "lintel"', 'password = "mqtt"', self.line,
         ]  # fmt: skip
         for door in DOORS:
-            lock = "gate-relay" if door == "gate" else "back-face"
+            lock = "gate-relay" if door == "gate" and self.with_devices else f"{door}-face"
             lines += ["[[line]]", f'id = "{door}-port"', 'driver = "serial_qr"', f'path = "{self.port(door)}"']
             lines += [
                 "[[door]]",

@@ -1,6 +1,7 @@
 """The normal case and every refusal, end to end: what is held before a device, what the door does, what is recorded."""
 
 import asyncio
+import base64
 import time
 
 import pytest
@@ -162,8 +163,6 @@ def test_control_the_invariants_see_what_they_are_for():
                 one_row_each(rows, count)
 
     run(body)
-    import base64
-
     for text in (b"CANARY-x-7f3a", b"CANARY-x-7f3a".hex().encode(), base64.b64encode(b"..CANARY-x-7f3a.."),
                  base64.b64encode(b"CANARY-x-7f3a."), b"a3f7-x-YRANAC"):  # fmt: skip
         assert leaks(["CANARY-x-7f3a"], [("log", b"a line " + text + b" of a log")])
