@@ -10,21 +10,23 @@ from typing import Annotated, Any
 
 import typer
 
+from lintel.edge.cli.text import tr
+
 app = typer.Typer(
     name="simulate",
     no_args_is_help=True,
-    help="Virtual door hardware that speaks the real protocols. / 模拟门禁硬件,使用真实协议。\n\n"
-    "Type a line to act: a reader scans it, a terminal shows that person or QR code, a relay takes a word such as "
-    "open, close, force, prop, ledger. A line that starts with { is a JSON command. Ctrl-D ends.",
+    help=tr("Virtual door hardware that speaks the real protocols.", "模拟门禁硬件,使用真实协议。")
+    + "\n\nType a line to act: a reader scans it, a terminal shows that person or QR code, a relay takes a word such "
+    "as open, close, force, prop, ledger. A line that starts with { is a JSON command. Ctrl-D ends.",
 )
 
 _More = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Any other option; --set help=1 lists them. / 其他选项"),
+    typer.Option("--set", metavar="NAME=VALUE", help=tr("Any other option; --set help=1 lists them.", "其他选项")),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Events as JSON lines. / 以 JSON 行输出事件")]
-_Stay = Annotated[bool, typer.Option("--stay", help="Go on when the input ends. / 输入结束后继续运行")]
-_Broker = Annotated[str, typer.Option(help="host:port of the MQTT broker. / MQTT 服务器地址")]
+_Json = Annotated[bool, typer.Option("--json", help=tr("Events as JSON lines.", "以 JSON 行输出事件"))]
+_Stay = Annotated[bool, typer.Option("--stay", help=tr("Go on when the input ends.", "输入结束后继续运行"))]
+_Broker = Annotated[str, typer.Option(help=tr("host:port of the MQTT broker.", "MQTT 服务器地址"))]
 
 
 def _spec(kind: str, more: list[str] | None, **values: object) -> dict[str, Any]:
@@ -75,81 +77,84 @@ def _run(specs: list[dict[str, Any]], *, as_json: bool, stay: bool) -> None:
         raise typer.Exit(2) from None
 
 
-@app.command("qr-reader")
+@app.command(
+    "qr-reader",
+    help=tr("A serial QR reader on a pty. A typed line is scanned.", "串口二维码读头,输入一行即扫描一次。") + "\n\n"
+    "Example: lintel simulate qr-reader --link ./gate-qr --framing crlf\n\n"
+    'A picture is read as optics would: {"cmd":"scan","picture":"pass.png"}. Faults: '
+    '{"cmd":"unplug"}, "replug", "half".',
+)
 def qr_reader(
-    link: Annotated[str | None, typer.Option(help="Stable path of the serial port. / 串口的固定路径")] = None,
+    link: Annotated[str | None, typer.Option(help=tr("Stable path of the serial port.", "串口的固定路径"))] = None,
     framing: Annotated[str, typer.Option(help="cr, crlf, lf, none, ssi or acknak")] = "crlf",
-    baud: Annotated[int, typer.Option(help="Line speed; 0: no delay. / 波特率")] = 9600,
-    name: Annotated[str, typer.Option(help="Name in events. / 名称")] = "qr-reader",
+    baud: Annotated[int, typer.Option(help=tr("Line speed; 0: no delay.", "波特率"))] = 9600,
+    name: Annotated[str, typer.Option(help=tr("Name in events.", "名称"))] = "qr-reader",
     more: _More = None,
     *,
     as_json: _Json = False,
     stay: _Stay = False,
 ) -> None:
-    """A serial QR reader on a pty. A typed line is scanned. / 串口二维码读头,输入一行即扫描一次。
-
-    Example: lintel simulate qr-reader --link ./gate-qr --framing crlf
-
-    A picture is read as optics would: {"cmd":"scan","picture":"pass.png"}. Faults: {"cmd":"unplug"}, "replug", "half".
-    """
+    """A serial QR reader on a pty. A typed line is scanned."""
     _run([_spec("qr-reader", more, id=name, link=link, framing=framing, baud=baud)], as_json=as_json, stay=stay)
 
 
-@app.command("face-terminal")
+@app.command(
+    "face-terminal",
+    help=tr("A face terminal with its own person list and relay.", "人脸终端,自带人员库和继电器。") + "\n\n"
+    "Example: lintel simulate face-terminal --id 1026700 --broker 127.0.0.1:1883 --set heartbeat=5\n\n"
+    "A typed line is the id of a person who steps in front, or else a QR text; "
+    '{"cmd":"stranger"}, {"cmd":"ledger"}.',
+)
 def face_terminal(
-    dialect: Annotated[str, typer.Option(help="mqtt-face, yld or luozhi / 协议方言")] = "mqtt-face",
-    device: Annotated[str | None, typer.Option("--id", help="Device id in its topics. / 设备编号")] = None,
+    dialect: Annotated[str, typer.Option(help=tr("mqtt-face, yld or luozhi", "协议方言"))] = "mqtt-face",
+    device: Annotated[str | None, typer.Option("--id", help=tr("Device id in its topics.", "设备编号"))] = None,
     broker: _Broker = "127.0.0.1:1883",
-    persons: Annotated[Path | None, typer.Option(help="JSON file with persons. / 人员文件")] = None,
+    persons: Annotated[Path | None, typer.Option(help=tr("JSON file with persons.", "人员文件"))] = None,
     more: _More = None,
     *,
     as_json: _Json = False,
     stay: _Stay = False,
 ) -> None:
-    """A face terminal with its own person list and relay. / 人脸终端,自带人员库和继电器。
-
-    Example: lintel simulate face-terminal --id 1026700 --broker 127.0.0.1:1883 --set heartbeat=5
-
-    A typed line is the id of a person who steps in front, or else a QR text; {"cmd":"stranger"}, {"cmd":"ledger"}.
-    """
+    """A face terminal with its own person list and relay."""
     chosen = _spec(
         "face-terminal", more, dialect=dialect, id=device, broker=broker, persons=str(persons) if persons else None
     )
     _run([chosen], as_json=as_json, stay=stay)
 
 
-@app.command("relay")
+@app.command(
+    "relay",
+    help=tr("A relay with a door and its position switch.", "继电器、门和门磁。") + "\n\n"
+    "Example: lintel simulate relay --id door-1 --set open_after=1 --set close_after=3\n\n"
+    "Type open, close, force, prop, button or ledger.",
+)
 def relay(
-    device: Annotated[str | None, typer.Option("--id", help="Device id and topic prefix. / 设备编号")] = None,
+    device: Annotated[str | None, typer.Option("--id", help=tr("Device id and topic prefix.", "设备编号"))] = None,
     broker: _Broker = "127.0.0.1:1883",
     more: _More = None,
     *,
     as_json: _Json = False,
     stay: _Stay = False,
 ) -> None:
-    """A relay with a door and its position switch. / 继电器、门和门磁。
-
-    Example: lintel simulate relay --id door-1 --set open_after=1 --set close_after=3
-
-    Type open, close, force, prop, button or ledger.
-    """
+    """A relay with a door and its position switch."""
     _run([_spec("relay", more, id=device, broker=broker)], as_json=as_json, stay=stay)
 
 
-@app.command("fleet")
+@app.command(
+    "fleet",
+    help=tr("Several devices in one process.", "一个进程里的多台设备。") + "\n\n"
+    "Example: lintel simulate fleet site.json\n\n"
+    'The file: {"defaults": {"broker": "127.0.0.1:1883"}, "parts": [{"kind": "relay", "id": '
+    '"door-1"}, ...]}. Commands\n'
+    'name the device: {"cmd":"force","id":"door-1"}.',
+)
 def fleet(
-    file: Annotated[Path, typer.Argument(help="JSON file with the devices. / 设备清单")],
+    file: Annotated[Path, typer.Argument(help=tr("JSON file with the devices.", "设备清单"))],
     *,
     as_json: _Json = False,
     stay: _Stay = False,
 ) -> None:
-    """Several devices in one process. / 一个进程里的多台设备。
-
-    Example: lintel simulate fleet site.json
-
-    The file: {"defaults": {"broker": "127.0.0.1:1883"}, "parts": [{"kind": "relay", "id": "door-1"}, ...]}. Commands
-    name the device: {"cmd":"force","id":"door-1"}.
-    """
+    """Several devices in one process."""
     from lintel.simulators.host import fleet_specs  # noqa: PLC0415  loaded only when somebody simulates
     from lintel.simulators.parts import SimulatorError  # noqa: PLC0415
 
