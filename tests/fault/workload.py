@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lintel.edge.store import Store, StoreError, database, files, journal, state_key, state_lock, writer
+from lintel.edge.store import Store, StoreError, connection, database, files, journal, state_key, state_lock, writer
 from lintel.edge.store.writer import Writer
 from tests.fault import plan
 from tests.fault.trace import ACK_FD, ACK_FILE
@@ -29,13 +29,13 @@ def ack(kind: str, name: object) -> None:
 def weaken(variant: str) -> None:
     """Build the wrong store that a control needs."""
     if variant in ("normal", "off"):
-        durable = database._durable
+        durable = database.durable
 
         def weak(conn: Any) -> None:
             durable(conn)
             conn.execute(f"PRAGMA synchronous = {variant}")
 
-        database._durable = weak
+        database.durable = weak
     elif variant == "nodirsync":
         files.sync_directory = lambda directory: None
     elif variant == "nosync":
@@ -93,7 +93,7 @@ class Life:
 
 async def life(state: Path, variant: str, rounds: int) -> None:
     journal.ANCHOR_EVENTS = 40  # several anchors and check-points in a short run
-    database.CHECKPOINT_PAGES = 60
+    connection.CHECKPOINT_PAGES = 60
     key, event = state_key(state), 0
     for session in range(2):
         store = Store.open(state, key)

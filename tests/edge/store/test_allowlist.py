@@ -22,7 +22,7 @@ from lintel.edge.store import (
     Store,
     Type,
     allowlist,
-    database,
+    connection,
     open_database,
 )
 from lintel.edge.store.apply import Applier
@@ -331,7 +331,7 @@ def test_look_ups_stay_exact_in_a_large_list(tmp_path: Path) -> None:
 
 def test_an_unreadable_list_is_an_error_not_a_denial(tmp_path: Path) -> None:
     async def body(store: Store) -> None:
-        reader, store.database.reader = store.database.reader, database.sqlite.connect(":memory:")
+        reader, store.database.reader = store.database.reader, connection.sqlite.connect(":memory:")
         with pytest.raises(StoreError):
             store.allowlist.find(digest(1))
         store.database.reader.close()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lintel.edge.errors import StoreError
+from lintel.edge.store import connection, derive, migrations, open_database, state_key, state_lock
 from lintel.edge.store import database as db
-from lintel.edge.store import derive, migrations, open_database, state_key, state_lock
 
 from .helpers import KEY, card, event, opened
 
@@ -22,11 +22,11 @@ from .helpers import KEY, card, event, opened
     ],
 )  # fmt: skip
 def test_library_window(version: str, bad: bool) -> None:
-    assert db.affected(version) is bad
+    assert connection.affected(version) is bad
 
 
 def test_affected_library_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(db.sqlite, "sqlite_version", "3.40.1")
+    monkeypatch.setattr(connection.sqlite, "sqlite_version", "3.40.1")
     with pytest.raises(StoreError) as caught:
         open_database(tmp_path / "lintel.db", KEY)
     assert caught.value.word == "library_refused"
@@ -42,7 +42,7 @@ def test_settings_hold_on_every_connection(tmp_path: Path) -> None:
         assert conn.execute("PRAGMA trusted_schema").fetchone()[0] == 0
         assert conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
     assert writer.execute("PRAGMA synchronous").fetchone()[0] == 2
-    with pytest.raises(db.sqlite.OperationalError):
+    with pytest.raises(connection.sqlite.OperationalError):
         database.reader.execute("DELETE FROM state")
     writer.close()
     database.close()
@@ -110,19 +110,19 @@ def _damaged(source: Path, target: Path, pattern: int) -> None:
     file = target / "lintel.db"
     data = bytearray(file.read_bytes())
     at = rng.randrange(len(data))
-    page = at // db.PAGE_SIZE * db.PAGE_SIZE
+    page = at // connection.PAGE_SIZE * connection.PAGE_SIZE
     match pattern % 5:
         case 0:
             data[at] ^= 1 << rng.randrange(8)
         case 1:
-            data[page : page + db.PAGE_SIZE] = bytes(db.PAGE_SIZE)
+            data[page : page + connection.PAGE_SIZE] = bytes(connection.PAGE_SIZE)
         case 2:
             del data[max(1, at) :]
         case 3:
-            other = rng.randrange(len(data) // db.PAGE_SIZE) * db.PAGE_SIZE
+            other = rng.randrange(len(data) // connection.PAGE_SIZE) * connection.PAGE_SIZE
             if other == page:
-                other = (page + db.PAGE_SIZE) % len(data)
-            data[page : page + db.PAGE_SIZE] = data[other : other + db.PAGE_SIZE]
+                other = (page + connection.PAGE_SIZE) % len(data)
+            data[page : page + connection.PAGE_SIZE] = data[other : other + connection.PAGE_SIZE]
         case 4:
             data += rng.randbytes(rng.randrange(1, 5000))
     file.write_bytes(data)

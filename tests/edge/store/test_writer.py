@@ -9,7 +9,7 @@ import pytest
 
 from lintel.edge.errors import StoreError
 from lintel.edge.store import Store, open_database
-from lintel.edge.store.database import derive
+from lintel.edge.store.files import derive
 from lintel.edge.store.verify import verify
 
 from .helpers import KEY, event, opened

@@ -26,16 +26,9 @@ from lintel.edge.store.changes import (
     StepUse,
     Type,
 )
-from lintel.edge.store.database import (
-    Database,
-    atomic_write,
-    derive,
-    fault_word,
-    open_database,
-    sqlite,
-    state_key,
-    state_lock,
-)
+from lintel.edge.store.connection import fault_word, sqlite
+from lintel.edge.store.database import Database, open_database
+from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.recovery import newest_snapshot, open_or_recover, snapshot
 from lintel.edge.store.retention import prune

@@ -28,7 +28,8 @@ from lintel.edge.store.changes import (
     Type,
     check_item,
 )
-from lintel.edge.store.database import Connection, Database, fault_word, sqlite
+from lintel.edge.store.connection import Connection, fault_word, sqlite
+from lintel.edge.store.database import Database
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.writer import Writer
 

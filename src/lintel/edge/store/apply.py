@@ -21,7 +21,7 @@ from lintel.edge.store.changes import (
     Put,
     Type,
 )
-from lintel.edge.store.database import WRITER_CACHE_KIB, Connection
+from lintel.edge.store.connection import WRITER_CACHE_KIB, Connection
 
 LARGE, LARGE_CACHE_KIB = 10_000, 65536
 """A large set of changes gets a larger page cache for its time: spilled pages are written twice."""

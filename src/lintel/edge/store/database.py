@@ -1,101 +1,33 @@
-"""Open, key, migrate and check the one encrypted database file of the gateway (SQLCipher, WAL, FULL).
-
-Settings are read back, not only set: SQLite answers a failed change of the journal mode with a row, not an error.
-"""
+"""Open, create, migrate and check the one encrypted database file of the gateway."""
 
 import contextlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import sqlcipher3.dbapi2 as sqlite
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store.files import atomic_write, derive, state_key, state_lock, sync_directory
-
-__all__ = [
-    "Connection",
-    "Database",
-    "affected",
-    "atomic_write",
-    "derive",
-    "fault_word",
-    "open_database",
-    "sqlite",
-    "state_key",
-    "state_lock",
-]
-
-Connection = Any
-"""A sqlcipher3 connection; the package ships no types."""
+from lintel.edge.store.connection import (
+    PAGE_SIZE,
+    READER_CACHE_KIB,
+    WRITER_CACHE_KIB,
+    Connection,
+    affected,
+    connect,
+    durable,
+    fault_word,
+    sqlite,
+)
+from lintel.edge.store.files import sync_directory
 
 FILE = "lintel.db"
 SCHEMA = 1
 """Version of the schema this program writes (PRAGMA user_version)."""
-PAGE_SIZE = 2048
-"""Bytes. Measured at 200 events/s: 1024 writes 860 B an event, 2048 900, 4096 1,120; 1024 starts a third slower."""
-CHECKPOINT_PAGES = 1000
-READER_CACHE_KIB = 8192
-WRITER_CACHE_KIB = 4096
 FULL_CHECK_BYTES = 64 << 20
 """A larger file is checked whole once a day; at start only the tables that decide and the tail of the journal."""
 DECIDING = ("credential", "person", "visitor_pass", "site_item", "tombstone", "use_count", "pass_step", "state")
 
 _HEADER_PLAIN = b"SQLite format 3\x00"
-
-
-def affected(version: str) -> bool:
-    """True for SQLite libraries that can lose or damage commits when a WAL is reset (3.7.0 to 3.51.2).
-
-    Fixed in 3.51.3 and, ported back, in 3.44.6 and 3.50.7 (sqlite.org). Unreadable versions count as affected.
-    """
-    try:
-        v = tuple(int(part) for part in version.split("."))
-    except ValueError:
-        return True
-    v = (*v, 0, 0)[:3]
-    if v < (3, 7, 0) or v >= (3, 51, 3):
-        return False
-    return not ((3, 44, 6) <= v < (3, 45, 0) or (3, 50, 7) <= v < (3, 51, 0))
-
-
-def fault_word(error: BaseException, directory: Path) -> str:
-    """The closed vocabulary's word for a database or file error, looking at the disk where SQLite does not say."""
-    name = str(getattr(error, "sqlite_errorname", "") or "")
-    if isinstance(error, StoreError):
-        return error.word
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return "db_damaged"
-    try:
-        disk = os.statvfs(directory)
-    except OSError:
-        return "commit_failed"
-    if disk.f_flag & os.ST_RDONLY or name.startswith("SQLITE_READONLY"):
-        return "storage_read_only"
-    if name == "SQLITE_FULL" or getattr(error, "errno", 0) in {27, 28, 122} or not disk.f_bavail or not disk.f_favail:
-        return "disk_full"  # 27 EFBIG, 28 ENOSPC, 122 EDQUOT
-    return "commit_failed"
-
-
-def _connect(path: Path, key: bytes, *, uri_mode: str, cache_kib: int) -> Connection:
-    """A keyed connection in autocommit mode. The order matters: key, page size and MAC before the first read."""
-    uri = f"{path.absolute().as_uri()}?{uri_mode}"
-    conn = sqlite.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
-    # pragmas take no bound parameters; every value here is a constant or hex of our own key
-    conn.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-    conn.execute("PRAGMA cipher_log_level = NONE")  # its own lines on standard error; we report through StoreError
-    conn.execute(f"PRAGMA cipher_page_size = {PAGE_SIZE}")
-    conn.execute("PRAGMA cipher_hmac_algorithm = HMAC_SHA256")  # 32 B less per page than the default, and faster
-    conn.execute("PRAGMA cipher_memory_security = OFF")  # wiping every freed buffer costs a third of a look-up
-    conn.execute(f"PRAGMA cache_size = -{cache_kib}")
-    conn.execute("PRAGMA mmap_size = 0")
-    conn.execute("PRAGMA trusted_schema = OFF")
-    conn.execute("PRAGMA cell_size_check = ON")
-    conn.execute("PRAGMA foreign_keys = ON")
-    conn.execute("PRAGMA temp_store = MEMORY")
-    return conn
 
 
 class Database:
@@ -118,9 +50,9 @@ class Database:
 
     def connect(self) -> Connection:
         """A writing connection with all settings checked. Raises StoreError or sqlite errors."""
-        conn = _connect(self.path, self.key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
+        conn = connect(self.path, self.key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
         try:
-            _durable(conn)
+            durable(conn)
         except BaseException:
             conn.close()
             raise
@@ -129,7 +61,7 @@ class Database:
     def connect_reader(self) -> Connection:
         """A connection that can not write. Immutable where the file system is read-only and no log is left."""
         mode = "mode=ro" if self.writable or self._shadow else "immutable=1"
-        conn = _connect(self._shadow or self.path, self.key, uri_mode=mode, cache_kib=READER_CACHE_KIB)
+        conn = connect(self._shadow or self.path, self.key, uri_mode=mode, cache_kib=READER_CACHE_KIB)
         try:
             conn.execute("PRAGMA query_only = ON")
             conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first read proves the key
@@ -159,17 +91,6 @@ class Database:
         if self._shadow is not None:
             shutil.rmtree(self._shadow.parent, ignore_errors=True)
             self._shadow = None
-
-
-def _durable(conn: Connection) -> None:
-    """Set and read back what durability rests on."""
-    mode = conn.execute("PRAGMA journal_mode = WAL").fetchone()
-    conn.execute("PRAGMA synchronous = FULL")
-    conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    conn.execute("PRAGMA journal_size_limit = 8388608")
-    level = conn.execute("PRAGMA synchronous").fetchone()
-    if mode is None or mode[0] != "wal" or level is None or level[0] != 2:
-        raise StoreError("commit_failed", f"the database refused WAL with synchronous=FULL (answered {mode}, {level})")
 
 
 def _look(path: Path) -> None:
@@ -265,7 +186,7 @@ def _log_left(path: Path) -> bool:
 
 def _replay(path: Path, key: bytes) -> None:
     """Put what a power cut left in the log into the file: a page torn in a check-point is whole only in the log."""
-    conn = _connect(path, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
+    conn = connect(path, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
     try:
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
@@ -288,7 +209,7 @@ def _version(path: Path, key: bytes) -> int:
     """The schema's version, read without changing a byte of the file."""
     log = _log_left(path)
     # without a log nothing may be created beside the file: immutable makes no -wal and no -shm
-    conn = _connect(path, key, uri_mode="mode=ro" if log else "immutable=1", cache_kib=256)
+    conn = connect(path, key, uri_mode="mode=ro" if log else "immutable=1", cache_kib=256)
     try:
         return int(conn.execute("PRAGMA user_version").fetchone()[0])
     finally:
@@ -302,7 +223,7 @@ def create_database(path: Path, key: bytes, *, fault: bool = False) -> None:
         new.with_name(new.name + suffix).unlink(missing_ok=True)
     os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     _migrate(new, key, 0)
-    conn = _connect(new, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
+    conn = connect(new, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
     try:
         if fault:
             conn.execute("INSERT INTO state VALUES ('fault', '1')")
@@ -314,9 +235,9 @@ def create_database(path: Path, key: bytes, *, fault: bool = False) -> None:
 
 
 def _migrate(path: Path, key: bytes, version: int) -> None:
-    conn = _connect(path, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
+    conn = connect(path, key, uri_mode="mode=rw", cache_kib=WRITER_CACHE_KIB)
     try:
-        _durable(conn)
+        durable(conn)
         from lintel.edge.store import migrations  # noqa: PLC0415  sqlite-utils is loaded only when a step has to run
 
         migrations.migrate(conn, version, SCHEMA)

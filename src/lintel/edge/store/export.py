@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from lintel.edge.store.changes import KINDS, METHODS, STATUSES, Type
-from lintel.edge.store.database import Connection
+from lintel.edge.store.connection import Connection
 
 
 def export_rows(conn: Connection) -> Iterator[dict[str, object]]:

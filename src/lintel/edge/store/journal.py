@@ -29,7 +29,9 @@ from lintel.edge.store.chain import (
     unpack,
     write_anchors,
 )
-from lintel.edge.store.database import Connection, Database, derive
+from lintel.edge.store.connection import Connection
+from lintel.edge.store.database import Database
+from lintel.edge.store.files import derive
 from lintel.edge.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class Journal:
         }
 
     def newest_ts(self) -> int:
-        """Time of the newest event stored under a trusted clock, Unix milliseconds; 0 without one. A floor for the clock.
+        """Time of the newest event of a trusted clock, Unix milliseconds; 0 without one. A floor for the clock.
 
         An unknown clock's time does not count: a chip that woke up in 2099 would lock every timed pass out.
         """

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import sqlite_utils
 
-from lintel.edge.store.database import Connection
+from lintel.edge.store.connection import Connection
 
 
 def _first(db: sqlite_utils.Database) -> None:

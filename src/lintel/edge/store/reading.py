@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store.database import FILE, SCHEMA, Database, fault_word, open_reader, sqlite
+from lintel.edge.store.connection import fault_word, sqlite
+from lintel.edge.store.database import FILE, SCHEMA, Database, open_reader
 from lintel.edge.store.files import derive, state_key
 
 

@@ -14,17 +14,9 @@ from pathlib import Path
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Notice
 from lintel.edge.store.chain import ANCHOR_FILE, read_anchors
-from lintel.edge.store.database import (
-    DECIDING,
-    FILE,
-    Database,
-    check_database,
-    create_database,
-    derive,
-    open_database,
-    sqlite,
-)
-from lintel.edge.store.files import sync_directory
+from lintel.edge.store.connection import sqlite
+from lintel.edge.store.database import DECIDING, FILE, Database, check_database, create_database, open_database
+from lintel.edge.store.files import derive, sync_directory
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lintel.edge.model import ClockState, Event, Instant, Stream
 from lintel.edge.store.chain import NUMBERS, decode, encode, place_of, seal, split, unpack
-from lintel.edge.store.database import Connection
+from lintel.edge.store.connection import Connection
 from lintel.edge.store.journal import Journal
 
 DAY = 86400.0

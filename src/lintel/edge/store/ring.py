@@ -18,7 +18,7 @@ from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as seal
 from nacl.exceptions import CryptoError
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store.database import Connection
+from lintel.edge.store.connection import Connection
 
 RING_FILE = "ring"
 RING_BYTES = 16 << 20

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Stream
 from lintel.edge.store.chain import NUMBERS, ZERO, Anchors, Head, link, place_of, read_anchors, seal, split, unpack
-from lintel.edge.store.database import Connection, Database, derive, sqlite
+from lintel.edge.store.connection import Connection, sqlite
+from lintel.edge.store.database import Database
+from lintel.edge.store.files import derive
 
 MAX_BREAKS = 100
 

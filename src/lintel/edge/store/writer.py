@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store.database import Connection, Database, fault_word, sqlite
+from lintel.edge.store.connection import Connection, fault_word, sqlite
+from lintel.edge.store.database import Database
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
