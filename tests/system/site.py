@@ -21,8 +21,8 @@ from lintel.edge.errors import LintelError
 from lintel.edge.model import Digester, Method, PersonKind, Stream
 from lintel.edge.passes import Claims, issue
 from lintel.edge.store import CredentialPut, Store, derive, state_key, state_lock
-from lintel.edge.store.journal import read_rows
 from lintel.edge.store.reading import reading
+from lintel.edge.store.rows import read_rows
 from lintel.edge.store.verify import verify
 from lintel.simulators.client import Simulator
 from tests.brokers import Site as Broker

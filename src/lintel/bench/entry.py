@@ -17,8 +17,8 @@ from lintel.bench.site import CREDENTIALS, config, prepare
 from lintel.edge import broker
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Stream
-from lintel.edge.store.journal import read_rows
 from lintel.edge.store.reading import reading
+from lintel.edge.store.rows import read_rows
 
 Say = Callable[[str], None]
 _TICKS = os.sysconf("SC_CLK_TCK")

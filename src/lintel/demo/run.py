@@ -26,8 +26,8 @@ from lintel.edge import broker
 from lintel.edge.control import SOCKET, call
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Stream
-from lintel.edge.store.journal import read_rows
 from lintel.edge.store.reading import reading
+from lintel.edge.store.rows import read_rows
 from lintel.edge.store.verify import verify
 from lintel.simulators.client import Simulator
 

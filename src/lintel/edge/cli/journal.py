@@ -54,8 +54,8 @@ def export(
     as_json: Annotated[bool, JSON] = True,  # noqa: ARG001  it is always JSON; the option is there on every command
 ) -> None:
     """One event a line with its place and hash."""
-    from lintel.edge.store.journal import read_rows  # noqa: PLC0415
     from lintel.edge.store.reading import reading  # noqa: PLC0415
+    from lintel.edge.store.rows import read_rows  # noqa: PLC0415
 
     with reading(state) as database:
         for row in read_rows(database.reader, stream, (epoch or (1 if since else 0), since)):
@@ -75,8 +75,8 @@ def tail(
     """Oldest of them first."""
     from datetime import datetime  # noqa: PLC0415
 
-    from lintel.edge.store.journal import newest_rows  # noqa: PLC0415
     from lintel.edge.store.reading import reading  # noqa: PLC0415
+    from lintel.edge.store.rows import newest_rows  # noqa: PLC0415
 
     with reading(state) as database:
         rows = newest_rows(database.reader, stream, lines)

@@ -51,6 +51,11 @@ def split(place: int) -> tuple[Stream, int, int]:
     return STREAMS[place >> 56], place >> 40 & 0xFFFF, place & 0xFF_FFFF_FFFF
 
 
+def span(stream: Stream) -> tuple[int, int]:
+    """The first and the last place that a stream can have."""
+    return NUMBERS[stream] << 56, (NUMBERS[stream] << 56) + (1 << 56) - 1
+
+
 def encode(event: Event) -> bytes:
     """The canonical JSON of an event."""
     fields: dict[str, Any] = {}

@@ -8,7 +8,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lintel.edge.errors import StoreError
 from lintel.edge.model import ClockState, Event, Notice, Stream
@@ -25,6 +24,7 @@ from lintel.edge.store.chain import (
     place_of,
     read_anchors,
     seal,
+    span,
     split,
     unpack,
     write_anchors,
@@ -32,6 +32,7 @@ from lintel.edge.store.chain import (
 from lintel.edge.store.connection import Connection
 from lintel.edge.store.database import Database
 from lintel.edge.store.files import derive
+from lintel.edge.store.rows import Row, read_rows
 from lintel.edge.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -44,22 +45,6 @@ RECORDS_PER_DEVICE = 128
 """A device sends again only what it has not seen acknowledged: a few dozen records."""
 RECENT = 256
 """Events per stream whose ids are compared when the ring is drained."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A stored event with its place, for export and upload."""
-
-    stream: Stream
-    epoch: int
-    seq: int
-    hash: bytes
-    body: bytes
-
-    @property
-    def event(self) -> Event:
-        """The event itself."""
-        return decode(self.body)
 
 
 class Journal:
@@ -173,7 +158,7 @@ class Journal:
         for stream in Stream:
             rows = conn.execute(
                 "SELECT body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?",
-                (*_span(stream), RECENT),
+                (*span(stream), RECENT),
             )
             ids.update(decode(unpack(body)).id for (body,) in rows)
         return ids
@@ -245,7 +230,7 @@ class Journal:
         for stream in Stream:
             row = conn.execute(
                 "SELECT place, hash, body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT 1",
-                _span(stream),
+                span(stream),
             ).fetchone()
             floor = conn.execute("SELECT floor, floor_hash FROM stream WHERE stream = ?", (NUMBERS[stream],)).fetchone()
             epoch = epochs.get(NUMBERS[stream], 1)
@@ -269,7 +254,7 @@ class Journal:
         for number, recorded in conn.execute("SELECT stream, recorded FROM stream").fetchall():
             for place, body in conn.execute(
                 "SELECT place, body FROM journal WHERE place > ? AND place <= ? ORDER BY place",
-                (recorded, _span(STREAMS[number])[1]),
+                (recorded, span(STREAMS[number])[1]),
             ):
                 event = decode(unpack(body))
                 if event.record:
@@ -328,35 +313,6 @@ class Journal:
             log.warning("the anchors could not be written: %s", error)
             return
         self._anchored, self._unanchored = time.monotonic(), 0
-
-
-def read_rows(conn: Connection, stream: Stream, since: tuple[int, int] = (0, 0)) -> Iterator[Row]:
-    """Rows of one stream after (epoch, seq), in batches, so that no read lock is held for long."""
-    after, last = place_of(stream, *since), _span(stream)[1]
-    while True:
-        rows = conn.execute(
-            "SELECT place, body, hash FROM journal WHERE place > ? AND place <= ? ORDER BY place LIMIT 512",
-            (after, last),
-        ).fetchall()
-        for place, body, digest in rows:
-            _, epoch, seq = split(place)
-            yield Row(stream, epoch, seq, digest, unpack(body))
-        if not rows:
-            return
-        after = rows[-1][0]
-
-
-def newest_rows(conn: Connection, stream: Stream, count: int) -> list[Row]:
-    """The newest rows of one stream, oldest of them first."""
-    rows = conn.execute(
-        "SELECT place, body, hash FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?",
-        (*_span(stream), count),
-    ).fetchall()
-    return [Row(stream, *split(place)[1:], digest, unpack(body)) for place, body, digest in reversed(rows)]
-
-
-def _span(stream: Stream) -> tuple[int, int]:
-    return NUMBERS[stream] << 56, (NUMBERS[stream] << 56) + (1 << 56) - 1
 
 
 def _mark(device: str, record: str) -> tuple[int, int]:
