@@ -6,6 +6,7 @@ is queued, the store commits and closes.
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import logging
 import signal
@@ -25,7 +26,8 @@ from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.ids import new_id
-from lintel.edge.model import Digester, DoorState, Fact, Method, Notice, Order, Outcome, Reading
+from lintel.edge.digests import Digester
+from lintel.edge.model import DoorState, Fact, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
 from lintel.edge.supervisor import Keeper
@@ -172,6 +174,8 @@ class Daemon:
                 rooms.create_task(r.keeper.keep(partial(r.driver.run, Inlet(self.gate, r.keeper))), name=r.line.id)
                 for r in self.lines
             ]
+            gc.collect()
+            gc.freeze()  # what was built stays: a full collection need not walk it while somebody waits at a door
             sd_notify("READY=1")
             self._ready()
             await self._stop.wait()
