@@ -20,8 +20,9 @@ from pydantic_core import PydanticUndefined
 
 from lintel.edge import broker, config
 from lintel.edge.cli import _COMMANDS, _app
+from lintel.edge.digests import Digester
 from lintel.edge.health import _HELP
-from lintel.edge.model import Digester, Method, Notice, Outcome, Reason
+from lintel.edge.model import Method, Notice, Outcome, Reason
 from lintel.edge.store import CredentialPut, Store, transfer
 
 ROOT = Path(__file__).resolve().parent.parent

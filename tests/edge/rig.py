@@ -5,9 +5,10 @@ import contextlib
 from zoneinfo import ZoneInfo
 
 from lintel.edge.clock import Clock, always_synced
+from lintel.edge.digests import Digester
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health
-from lintel.edge.model import Digester, Door, Method, Outcome, PersonKind, Reading, Stream
+from lintel.edge.model import Door, Method, Outcome, PersonKind, Reading, Stream
 from lintel.edge.passes import Claims, PassKey, issue
 from lintel.edge.store import CredentialPut, Store, derive, state_key
 from lintel.edge.witness import Witness

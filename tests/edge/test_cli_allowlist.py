@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 from lintel.edge import control
 from lintel.edge.cli.allowlist import app
+from lintel.edge.digests import Digester
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Digester, Method
+from lintel.edge.model import Method
 from lintel.edge.store import Store, derive, state_key, state_lock
 
 CSV = "person,method,value,groups,mask\nper_1,card,0a1b,north,王**\nper_2,qr,CANARY-7,north pool,\n"

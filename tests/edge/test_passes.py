@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lintel.edge.model import MAX_CREDENTIAL, Method, Reason, credential_bytes
+from lintel.edge.digests import MAX_CREDENTIAL, credential_bytes
+from lintel.edge.model import Method, Reason
 from lintel.edge.passes import (
     MAX_LENGTH,
     BadPass,

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lintel.edge.control import SOCKET, call
+from lintel.edge.digests import Digester
 from lintel.edge.errors import LintelError
-from lintel.edge.model import Digester, Method, PersonKind, Stream
+from lintel.edge.model import Method, PersonKind, Stream
 from lintel.edge.passes import Claims, issue
 from lintel.edge.store import CredentialPut, Store, derive, state_key, state_lock
 from lintel.edge.store.reading import reading

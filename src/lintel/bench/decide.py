@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from lintel.bench import percentile
 from lintel.bench.site import CREDENTIALS, person, prepare
 from lintel.edge.clock import Clock, always_synced
-from lintel.edge.model import Digester, Door, Method, Reading
+from lintel.edge.digests import Digester
+from lintel.edge.model import Door, Method, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, state_key
 from lintel.edge.witness import Witness

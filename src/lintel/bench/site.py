@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from lintel.edge.model import Digester, Method, PersonKind
+from lintel.edge.digests import Digester
+from lintel.edge.model import Method, PersonKind
 from lintel.edge.store import CredentialPut, Store, derive, state_key
 
 DOORS = 8

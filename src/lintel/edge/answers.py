@@ -11,10 +11,11 @@ from lintel import __version__
 from lintel.edge import control
 from lintel.edge.clock import Clock
 from lintel.edge.config import Config
+from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Device, Driver, Line
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health
-from lintel.edge.model import Digester, Event
+from lintel.edge.model import Event
 from lintel.edge.store import Store
 from lintel.edge.supervisor import Keeper
 

@@ -21,12 +21,12 @@ import msgspec
 from lintel.edge.answers import Answers, Running
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, MqttLine, SerialLine, password
+from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Build, Context, Device, Line, Receipt
 from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.ids import new_id
-from lintel.edge.digests import Digester
 from lintel.edge.model import DoorState, Fact, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock

@@ -18,9 +18,10 @@ from typing import Protocol
 import pytest
 
 from lintel.edge.clock import Clock, always_synced
+from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Context, Driver, Receipt
 from lintel.edge.errors import Lost
-from lintel.edge.model import Action, Digester, DoorState, Fact, Method, Order, Outcome, Reading
+from lintel.edge.model import Action, DoorState, Fact, Method, Order, Outcome, Reading
 
 DIGEST = Digester(b"k" * 32)
 SECRET = "CANARY-7431-CREDENTIAL"

@@ -4,7 +4,8 @@ import hashlib
 import itertools
 from pathlib import Path
 
-from lintel.edge.model import ClockState, Digester, Event, Method, PersonKind, Stream
+from lintel.edge.digests import Digester
+from lintel.edge.model import ClockState, Event, Method, PersonKind, Stream
 from lintel.edge.store import CredentialPut, Store
 
 KEY = bytes(range(32))

@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from lintel.edge.digests import Digester
 from lintel.edge.errors import ConfigError
-from lintel.edge.model import Digester, Method, Status
+from lintel.edge.model import Method, Status
 from lintel.edge.store import CredentialPut, ItemPut, PassPut, transfer
 
 from .helpers import DIGEST

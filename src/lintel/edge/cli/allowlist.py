@@ -92,7 +92,7 @@ def _send(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str,
 
 
 async def _apply(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    from lintel.edge.model import Digester  # noqa: PLC0415
+    from lintel.edge.digests import Digester  # noqa: PLC0415
     from lintel.edge.store import Store, derive, state_key  # noqa: PLC0415
 
     key = state_key(state)

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from lintel.edge import passes
 from lintel.edge.clock import Clock
-from lintel.edge.model import Digester, Direction, DoorState, Fact, Method, Order, Outcome, Reading, Reason
+from lintel.edge.digests import Digester
+from lintel.edge.model import Direction, DoorState, Fact, Method, Order, Outcome, Reading, Reason
 from lintel.edge.profiles import Profile
 
 DRIVERS = ("serial_qr", "mqtt_terminal")

@@ -8,8 +8,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 
+from lintel.edge.digests import credential_bytes
 from lintel.edge.frames import Checksum
-from lintel.edge.model import Method, credential_bytes
+from lintel.edge.model import Method
 from lintel.edge.passes import ROTATING, STATIC
 from lintel.edge.profiles.fields import Hex, Name
 

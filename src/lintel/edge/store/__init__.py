@@ -8,8 +8,9 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
+from lintel.edge.digests import Digester
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Digester, Instant, Notice
+from lintel.edge.model import Instant, Notice
 from lintel.edge.store import transfer
 from lintel.edge.store.allowlist import Allowlist
 from lintel.edge.store.changes import (

@@ -11,8 +11,9 @@ from datetime import datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
+from lintel.edge.digests import Digester
 from lintel.edge.errors import ConfigError, Mistake
-from lintel.edge.model import Digester, Method, PersonKind, Status
+from lintel.edge.model import Method, PersonKind, Status
 from lintel.edge.store import fields
 from lintel.edge.store.changes import (
     KINDS,
