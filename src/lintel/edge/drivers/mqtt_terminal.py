@@ -54,6 +54,7 @@ class MqttTerminals:
         self._password = context.passwords.get(line.id)
         self._session: Session | None = None
         self._ended: deque[float] = deque(maxlen=TAKEOVERS + 1)
+        self._told_at = float("-inf")
 
     async def run(self, inlet: Inlet) -> None:
         """Connect, subscribe, and state facts until the connection breaks: Lost, or Refused by the broker."""
@@ -78,13 +79,14 @@ class MqttTerminals:
                 session.end()
 
     def _count_ends(self, inlet: Inlet) -> None:
-        """MQTT 3.1.1 does not say why a connection is ended; many ends in a row are worth a look."""
+        """MQTT 3.1.1 does not say why a connection is ended; many ends in a row are worth a look, once a minute."""
         now = self.context.clock.now().mono
         self._ended.append(now)
-        if len(self._ended) > TAKEOVERS and now - self._ended[0] <= TAKEOVER_S:
+        often = len(self._ended) > TAKEOVERS and now - self._ended[0] <= TAKEOVER_S
+        if often and now - self._told_at >= TAKEOVER_S:
             detail = f"ended {len(self._ended)} times within a minute: has another client the id {self.client_id!a}?"
             inlet.report(Fact(Notice.TAKEOVER, detail=detail, count=len(self._ended)))
-            self._ended.clear()
+            self._told_at = now
 
     async def execute(self, order: Order) -> Outcome:
         """Publish the device's command and wait for its answer until the deadline; NOT_SENT while it can not arrive."""
