@@ -260,6 +260,9 @@ def check_database(database: Database, *, whole: bool | None = None) -> None:
                 found += [str(row[0]) for row in conn.execute("PRAGMA cipher_integrity_check").fetchmany(3)]
         else:
             found = [line for table in DECIDING for line in _quick(conn, f"PRAGMA quick_check({table})")]
+        there = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if conn.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:  # an older snapshot may lack a newer table
+            found += [f"the table {name} is missing" for name in (*DECIDING, "journal", "stream") if name not in there]
     except sqlite.Error as error:
         found = [str(error)]
     with contextlib.suppress(sqlite.Error):
