@@ -126,6 +126,21 @@ async def judge(state: Path, acks: list[list[str]], uses: int, *, twice: bool) -
     return found
 
 
+async def recovered(state: Path) -> list[str]:
+    """Judge a store that was cut while it recovered from damage: there is a list, or it is called lost."""
+    with state_lock(state):
+        store = Store.open(state, state_key(state))
+        try:
+            lost, count = store.allowlist.site().fault, store.allowlist.count()
+            await store.journal.append(plan.event(0), now=True)
+        finally:
+            await store.close()
+    found = [] if lost or count else ["an empty list is presented as if it were the real one"]
+    if not list((state / "damaged").glob("0*.db")) and not store.notices:
+        found.append("the damaged file is not kept, and nobody said that it is damaged")
+    return found
+
+
 def floor(state: Path, acks: list[list[str]]) -> list[str]:
     """Judge the replaced file: whole, and not older than what was acknowledged."""
     newest = max([int(name) for kind, name in acks if kind == "floor"], default=0)
@@ -144,11 +159,12 @@ def main() -> None:
         task = json.loads(line)
         state, given, uses = Path(task["dir"]), [ack.split(" ", 1) for ack in task["acks"]], task["uses"]
         try:
-            wrong = (
-                floor(state, given)
-                if task["kind"] == "file"
-                else asyncio.run(judge(state, given, uses, twice=task["twice"]))
-            )
+            if task["kind"] == "file":
+                wrong = floor(state, given)
+            elif task["kind"] == "recovery":
+                wrong = asyncio.run(recovered(state))
+            else:
+                wrong = asyncio.run(judge(state, given, uses, twice=task["twice"]))
         except Exception as error:  # noqa: BLE001  whatever the product raises is a verdict
             wrong = [f"{type(error).__name__}: {error}", traceback.format_exc()]
         print(json.dumps({"problems": wrong}), flush=True)

@@ -80,7 +80,7 @@ def command(module: str, *args: str) -> list[str]:
 
 
 def record(module: str, *args: str, state: Path, log: Path, inject: Sequence[str] = (), timeout: float = 60.0) -> Trace:
-    """Run `module` under strace and read what it did to `state`. `inject`: words for strace. Raises TraceError when the run fails."""
+    """Run `module` under strace (`inject`: more words for it) and read what it did. Raises TraceError when it fails."""
     acks = log.with_suffix(".acks")
     there = sorted(p for p in state.rglob("*") if p.is_file() and not p.name.endswith("-shm"))
     before = [(str(p), p.read_bytes()) for p in there]
