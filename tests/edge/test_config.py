@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lintel.edge.config import load, password
+from lintel.edge.cli.options import DEFAULT_STATE
+from lintel.edge.config import Config, load, password
 from lintel.edge.errors import ConfigError, LintelError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gateway.toml"
@@ -111,3 +112,7 @@ def test_a_password_comes_from_a_credential_or_a_private_file(tmp_path, monkeypa
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / "mqtt").write_text("from systemd")
     assert password("mqtt", tmp_path) == "from systemd"
+
+
+def test_commands_look_where_the_gateway_keeps_its_state():
+    assert DEFAULT_STATE == Config.model_fields["state_dir"].default

@@ -11,14 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.cli.text import tr
 from lintel.edge.errors import ConfigError, Mistake, StoreError
 
 app = typer.Typer(no_args_is_help=True, help=tr("Who may pass, as files.", "导入、导出和查看通行名单。"))
-
-STATE = typer.Option("--state", help=tr("State directory of the gateway.", "网关的状态目录。"))
-JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
-DEFAULT_STATE = Path("/var/lib/lintel")
 
 
 @app.command(
@@ -31,7 +28,7 @@ DEFAULT_STATE = Path("/var/lib/lintel")
 )
 def import_(  # noqa: PLR0917  typer gives every option by its name
     file: Annotated[Path, typer.Argument(help=tr("CSV or JSON file.", "CSV 或 JSON 文件。"))],
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
     partial: Annotated[
         bool, typer.Option(help=tr("Apply the right rows and leave out the wrong ones.", "应用正确的行,跳过错误的行。"))
     ] = False,
@@ -42,7 +39,7 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
         str,
         typer.Option(help=tr("Where dates begin; a running gateway knows.", "日期所在时区,运行中的网关自知。")),
     ] = "",
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Exit 1 when a row was wrong."""
     from lintel.edge.schedules import zone  # noqa: PLC0415  --help must not load the store
@@ -60,7 +57,7 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
         raise ConfigError("--timezone", [Mistake("timezone", str(error))]) from None
     answer = _send(state, params, where)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     else:
         for where, expected in answer["mistakes"]:
             typer.echo(f"{file}: {where}: {expected}", err=True)
@@ -109,8 +106,8 @@ async def _apply(state: Path, params: dict[str, Any], zone: tzinfo | None) -> di
 )
 def export(
     file: Annotated[Path, typer.Argument(help=tr("CSV or JSON file to write.", "要写入的 CSV 或 JSON 文件。"))],
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
-    as_json: Annotated[bool, JSON] = False,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
 ) -> None:
     """The file is written whole or not at all."""
     from lintel.edge.store import atomic_write  # noqa: PLC0415
@@ -136,7 +133,7 @@ def export(
     except OSError as error:
         raise ConfigError(str(file), []) from error
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "credentials": rows}))
+        print_json({"file": str(file), "credentials": rows})
     else:
         typer.echo(tr(f"{rows} credentials written to {file}", f"已将 {rows} 条凭证写入 {file}"))
 
@@ -146,9 +143,9 @@ def export(
     + "\n\n  lintel allowlist show --person per_01 --state /var/lib/lintel"
 )
 def show(
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
     person: Annotated[str, typer.Option(help=tr("Id of a person.", "人员编号。"))] = "",
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Reads beside a running gateway."""
     from lintel.edge.store.allowlist import read_site  # noqa: PLC0415
@@ -160,9 +157,10 @@ def show(
         if person:
             rows = [{k: v for k, v in r.items() if v is not None} for r in export_rows(conn) if r["person"] == person]
             for row in rows:
-                typer.echo(
-                    json.dumps(row, ensure_ascii=False) if as_json else "  ".join(f"{k}={v}" for k, v in row.items())
-                )
+                if as_json:
+                    print_json(row)
+                else:
+                    typer.echo("  ".join(f"{k}={v}" for k, v in row.items()))
             raise typer.Exit(0 if rows else 1)
         site = read_site(conn)
         facts: dict[str, object] = {
@@ -176,8 +174,8 @@ def show(
             "age_s": None if site.synced_at is None else round(time.time() - site.synced_at),
             "fault": site.fault,
         }
-    for name, value in facts.items():
-        if not as_json:
-            typer.echo(f"{name}: {value}")
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name}: {value}")

@@ -1,23 +1,22 @@
 """`lintel bench`: figures, each with its floor from the same run."""
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
+from lintel.edge.cli.options import Json, print_json
 from lintel.edge.cli.text import tr
 
 app = typer.Typer(no_args_is_help=True, help=tr("Measure speed.", "测量速度。") + "\n\n  lintel bench decide --json")
 
-JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
 CREDENTIALS = typer.Option(min=100, help=tr("Credentials in the store.", "白名单条数。"))
 
 
 def _show(figures: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(figures))
+        print_json(figures)
         return
     for name, value in figures.items():
         print(f"{name:<24} {value}")
@@ -27,7 +26,7 @@ def _show(figures: Mapping[str, object], *, as_json: bool) -> None:
     help=tr("Look-up in the encrypted store, and policy.", "加密库查询加策略判定。")
     + "\n\n  lintel bench decide --json"
 )
-def decide(credentials: Annotated[int, CREDENTIALS] = 250_000, as_json: Annotated[bool, JSON] = False) -> None:
+def decide(credentials: Annotated[int, CREDENTIALS] = 250_000, as_json: Json = False) -> None:
     """Microseconds per decision."""
     from lintel.bench.decide import measure  # noqa: PLC0415
 
@@ -44,7 +43,7 @@ def decide(credentials: Annotated[int, CREDENTIALS] = 250_000, as_json: Annotate
 def entry(
     credentials: Annotated[int, CREDENTIALS] = 250_000,
     seconds: Annotated[float, typer.Option(min=1, help=tr("Length of each phase.", "每阶段秒数。"))] = 15.0,
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Milliseconds per entry, and what the idle gateway costs."""
     from lintel.bench.entry import measure  # noqa: PLC0415

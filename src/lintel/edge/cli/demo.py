@@ -1,11 +1,11 @@
 """`lintel demo`: a small community on this machine, with real protocols and simulated hardware."""
 
-import json
 import sys
 from typing import Annotated
 
 import typer
 
+from lintel.edge.cli.options import print_json
 from lintel.edge.cli.text import tr
 
 app = typer.Typer()
@@ -31,7 +31,7 @@ def demo(
 
     result = play(seconds, quiet=as_json)
     if as_json:
-        print(json.dumps(result.as_json(), ensure_ascii=False))
+        print_json(result.as_json())
     for line in result.wrong:
         print(line, file=sys.stderr)
     raise typer.Exit(0 if result.held else 1)

@@ -1,6 +1,5 @@
 """`lintel run`, `check`, `status` and `lockdown`: the gateway itself."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.cli.text import tr
 from lintel.edge.errors import ConfigError, LintelError
 
 app = typer.Typer()
 
 CONFIG = typer.Option("--config", "-c", help=tr("The gateway's TOML file.", "网关的 TOML 配置文件。"))
-STATE = typer.Option("--state", help=tr("State directory of the gateway.", "网关的状态目录。"))
-JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
-DEFAULT_STATE = Path("/var/lib/lintel")
 
 
 @app.command(help=tr("Run the gateway.", "运行网关。") + "\n\n  lintel run --config examples/gateway.toml")
@@ -37,7 +34,7 @@ def run(
     help=tr("Check a configuration and its profiles: every mistake at once.", "检查配置和设备档案,一次列出所有错误。")
     + "\n\n  lintel check --config examples/gateway.toml"
 )
-def check(config: Annotated[Path, CONFIG], as_json: Annotated[bool, JSON] = False) -> None:
+def check(config: Annotated[Path, CONFIG], as_json: Json = False) -> None:
     """Exit 1 when there is a mistake."""
     from lintel.edge import config as configuration  # noqa: PLC0415
     from lintel.edge.profiles.loader import check_samples  # noqa: PLC0415
@@ -50,7 +47,7 @@ def check(config: Annotated[Path, CONFIG], as_json: Annotated[bool, JSON] = Fals
     except ConfigError as error:
         mistakes = [f"{error.file}: {m}" for m in error.mistakes]
     if as_json:
-        typer.echo(json.dumps({"ok": not mistakes, "mistakes": mistakes}, ensure_ascii=False))
+        print_json({"ok": not mistakes, "mistakes": mistakes})
     else:
         for mistake in mistakes:
             typer.echo(mistake, err=True)
@@ -64,8 +61,8 @@ def check(config: Annotated[Path, CONFIG], as_json: Annotated[bool, JSON] = Fals
     + "\n\n  lintel status --state /var/lib/lintel"
 )
 def status(
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
-    as_json: Annotated[bool, JSON] = False,
+    state: State = DEFAULT_STATE,
+    as_json: Json = False,
     metrics: Annotated[bool, typer.Option(help=tr("Print Prometheus metrics.", "输出 Prometheus 指标。"))] = False,
 ) -> None:
     """Exit 1 when no gateway runs, 2 when an alarm stands."""
@@ -76,7 +73,7 @@ def status(
         return
     answer = call(state, "status")
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        print_json(answer)
     else:
         _print_status(answer)
     raise typer.Exit(2 if answer["alarms"] else 0)
@@ -105,7 +102,7 @@ def lockdown(
     group: Annotated[
         list[str] | None, typer.Option(help=tr("Door group; all when absent.", "门组,缺省为全部。"))
     ] = None,
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
 ) -> None:
     """The running gateway remembers it across restarts."""
     from lintel.edge.control import call  # noqa: PLC0415

@@ -2,20 +2,17 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.cli.text import tr
 from lintel.edge.model import Stream
 
 app = typer.Typer(no_args_is_help=True, help=tr("The journal of every decision.", "每次通行判断的日志。"))
 
-STATE = typer.Option("--state", help=tr("State directory of the gateway.", "网关的状态目录。"))
-JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
 STREAM = typer.Option("--stream", help=tr("Stream to read.", "要读取的日志流。"))
-DEFAULT_STATE = Path("/var/lib/lintel")
 
 
 @app.command(
@@ -25,7 +22,7 @@ DEFAULT_STATE = Path("/var/lib/lintel")
     )
     + "\n\n  lintel journal verify --state /var/lib/lintel"
 )
-def verify(state: Annotated[Path, STATE] = DEFAULT_STATE, as_json: Annotated[bool, JSON] = False) -> None:
+def verify(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """Exit 1 with the word audit_broken and where."""
     from lintel.edge.store import verify as checking  # noqa: PLC0415  --help must not load the store
     from lintel.edge.store.reading import reading  # noqa: PLC0415
@@ -33,7 +30,7 @@ def verify(state: Annotated[Path, STATE] = DEFAULT_STATE, as_json: Annotated[boo
     with reading(state) as database:
         report = checking.verify(database)
     if as_json:
-        typer.echo(json.dumps({"ok": report.ok, "word": "" if report.ok else "audit_broken", **asdict(report)}))
+        print_json({"ok": report.ok, "word": "" if report.ok else "audit_broken", **asdict(report)})
     elif report.ok:
         typer.echo(tr(f"{report.rows} events, none touched", f"共 {report.rows} 条,未被改动"))
     else:
@@ -47,11 +44,11 @@ def verify(state: Annotated[Path, STATE] = DEFAULT_STATE, as_json: Annotated[boo
     + "\n\n  lintel journal export --stream access --since 1000 > access.ndjson"
 )
 def export(
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
     stream: Annotated[Stream, STREAM] = Stream.ACCESS,
     since: Annotated[int, typer.Option(help=tr("After this number.", "从该序号之后开始。"))] = 0,
     epoch: Annotated[int, typer.Option(help=tr("Epoch of --since.", "--since 所属的纪元。"))] = 0,
-    as_json: Annotated[bool, JSON] = True,  # noqa: ARG001  it is always JSON; the option is there on every command
+    as_json: Json = True,  # noqa: ARG001  it is always JSON; the option is there on every command
 ) -> None:
     """One event a line with its place and hash."""
     from lintel.edge.store.reading import reading  # noqa: PLC0415
@@ -60,17 +57,17 @@ def export(
     with reading(state) as database:
         for row in read_rows(database.reader, stream, (epoch or (1 if since else 0), since)):
             place = {"epoch": row.epoch, "seq": row.seq, "hash": row.hash.hex()}
-            typer.echo(json.dumps({**json.loads(row.body), **place}, ensure_ascii=False))
+            print_json({**json.loads(row.body), **place})
 
 
 @app.command(
     help=tr("Print the newest events.", "输出最新的日志。") + "\n\n  lintel journal tail -n 20 --state /var/lib/lintel"
 )
 def tail(
-    state: Annotated[Path, STATE] = DEFAULT_STATE,
+    state: State = DEFAULT_STATE,
     stream: Annotated[Stream, STREAM] = Stream.ACCESS,
     lines: Annotated[int, typer.Option("-n", min=1, max=10000, help=tr("How many.", "条数。"))] = 10,
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Oldest of them first."""
     from datetime import datetime  # noqa: PLC0415

@@ -1,27 +1,33 @@
 """`lintel pass`: make keys, issue, verify and show visitor passes, without a gateway or a network."""
 
-import json
 import os
 import secrets
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from nacl.signing import SigningKey
 
-from lintel.edge.cli.qr import render, save_png, save_svg, tokens_in
+from lintel.edge.cli.options import Json, print_json
+from lintel.edge.cli.pass_arguments import (
+    group_mask,
+    moment_of,
+    needed,
+    public_key_of,
+    secret,
+    site_number,
+    token_of,
+)
+from lintel.edge.cli.qr import render, save_png, save_svg
 from lintel.edge.cli.text import tr
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Reason
 from lintel.edge.passes import (
     REVIEW,
-    ROTATING,
     ROTATING_ONLY,
-    STATIC,
     STEP_S,
     BadPass,
     Claims,
@@ -39,7 +45,6 @@ app = typer.Typer(
     no_args_is_help=True, help=tr("Visitor passes: issue, verify, show.", "访客通行码：签发、验证、显示。")
 )
 
-JSON = typer.Option("--json", help=tr("Print JSON.", "输出 JSON。"))
 PNG = typer.Option("--png", help=tr("Write the QR code as a PNG file.", "把二维码写成 PNG 文件。"))
 SVG = typer.Option("--svg", help=tr("Write the QR code as an SVG file.", "把二维码写成 SVG 文件。"))
 SHOW = typer.Option("--show/--no-show", help=tr("Draw the QR code here.", "在终端显示二维码。"))
@@ -59,7 +64,7 @@ def key(
     file: Annotated[Path, typer.Argument(help=tr("File to make, readable by you alone.", "新密钥文件，仅本人可读。"))],
     key_id: Annotated[int, typer.Option(min=1, max=255, help=tr("Number of the key.", "密钥编号。"))] = 1,
     role: Annotated[str, typer.Option(help=tr("issuer or delegate.", "issuer 或 delegate。"))] = "issuer",
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Never overwrites a file."""
     if role not in ("issuer", "delegate"):
@@ -72,7 +77,7 @@ def key(
         raise LintelError(f"{file}: {error.strerror}") from error
     public = SigningKey(seed).verify_key.encode().hex()
     if as_json:
-        _json({"id": key_id, "public_key": public, "role": role, "file": str(file)})
+        print_json({"id": key_id, "public_key": public, "role": role, "file": str(file)})
     else:
         typer.echo(f'[[pass_key]]\nid = {key_id}\npublic_key = "{public}"\nrole = "{role}"')
 
@@ -112,7 +117,7 @@ def issue_(
     png: Annotated[Path | None, PNG] = None,
     svg: Annotated[Path | None, SVG] = None,
     show_: Annotated[bool | None, SHOW] = None,
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """The token goes to standard output; the picture beside it where that is a terminal."""
     number = secrets.randbits(32) if pass_id is None else pass_id
@@ -121,18 +126,18 @@ def issue_(
         now = time.time()
         if pass_id is None or not 0 <= pass_id < 1 << 32:
             raise LintelError(tr("--rotating needs --pass-id", "--rotating 需要 --pass-id"))
-        token = rotating(_secret(_needed(secret_file, "--secret-file")), number, now)
+        token = rotating(secret(needed(secret_file, "--secret-file")), number, now)
         facts = {"token": token, "pass_id": number, "valid_to": int((now // STEP_S + 1) * STEP_S)}
     else:
-        seed = _secret(_needed(key_file, "--key"))
-        begin = int(_moment("--from", start) // 60)
-        length = minutes if not until else -int(-_moment("--until", until) // 60) - begin
+        seed = secret(needed(key_file, "--key"))
+        begin = int(moment_of("--from", start) // 60)
+        length = minutes if not until else -int(-moment_of("--until", until) // 60) - begin
         flags = REVIEW * review | ROTATING_ONLY * rotating_only
         try:
-            claims = Claims(1, flags, key_id, number, begin, length, _mask(groups), uses)
+            claims = Claims(1, flags, key_id, number, begin, length, group_mask(groups), uses)
         except ValueError as error:
             raise LintelError(str(error)) from error
-        place = _site(site)
+        place = site_number(site)
         token = issue(seed, place, claims)
         facts = {"token": token, "site": place, **_facts(claims)}
     _out(token, facts, png, svg, show=show_, as_json=as_json)
@@ -153,26 +158,26 @@ def verify_(
     site: Annotated[str, SITE] = "",
     at: Annotated[str, typer.Option(help=tr("Judge at this time, else now.", "按此时间判断，默认现在。"))] = "",
     secret_file: Annotated[Path | None, SECRET] = None,
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Form, signature, site and time, in the journal's words. Only a gateway knows doors, blocks and uses."""
-    moment = _moment("--at", at)
+    moment = moment_of("--at", at)
     facts: Mapping[str, object] = {}
     reason: Reason | None
     try:
-        found = parse(_text(token))
+        found = parse(token_of(token))
     except BadPass as error:
         reason = error.reason
     else:
         if isinstance(found, RotatingCode):
             facts = {"pass_id": found.pass_id, "step": found.step}
-            step = check_step(found, _secret(_needed(secret_file, "--secret-file")), moment)
+            step = check_step(found, secret(needed(secret_file, "--secret-file")), moment)
             reason = step if isinstance(step, Reason) else None
         else:
             facts = _facts(found.claims)
-            reason = _judge(found, _public(key_file, public_key), role, _site(site), moment)
+            reason = _judge(found, public_key_of(key_file, public_key), role, site_number(site), moment)
     if as_json:
-        _json({"ok": reason is None, "reason": reason, **facts})
+        print_json({"ok": reason is None, "reason": reason, **facts})
     else:
         for name, value in facts.items():
             typer.echo(f"{name}: {value}")
@@ -190,10 +195,10 @@ def show(
     png: Annotated[Path | None, PNG] = None,
     svg: Annotated[Path | None, SVG] = None,
     show_: Annotated[bool, SHOW] = True,
-    as_json: Annotated[bool, JSON] = False,
+    as_json: Json = False,
 ) -> None:
     """Nothing is verified but the form."""
-    text = _text(token)
+    text = token_of(token)
     found = parse(text)
     facts = _facts(found.claims) if isinstance(found, StaticPass) else {"pass_id": found.pass_id, "step": found.step}
     _out(text, {"token": text, **facts}, png, svg, show=show_, as_json=as_json)
@@ -234,89 +239,9 @@ def _out(
     except OSError as error:
         raise LintelError(f"{error.filename}: {error.strerror}") from error
     if as_json:
-        _json({**facts, "png": str(png) if png else None, "svg": str(svg) if svg else None})
+        print_json({**facts, "png": str(png) if png else None, "svg": str(svg) if svg else None})
         return
     terminal = sys.stdout.isatty()
     typer.echo(token)
     if terminal if show is None else show:
         typer.echo(render(token, colour=terminal), color=True)
-
-
-def _json(value: Mapping[str, object]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _needed(value: Path | None, option: str) -> Path:
-    if value is None:
-        raise LintelError(tr(f"{option} is needed here", f"此处需要 {option}"))
-    return value
-
-
-def _secret(file: Path) -> bytes:
-    """32 bytes from a file of 64 hex digits that nobody else may read; says nothing of what is in it."""
-    try:
-        shared = file.stat().st_mode & 0o077
-        text = file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LintelError(tr(f"{file}: can not be read", f"{file}：无法读取")) from error
-    if shared:
-        raise LintelError(tr(f"{file}: others can read it; chmod 600 it", f"{file}：其他用户可读，请先 chmod 600"))
-    return _hex(text, str(file))
-
-
-def _hex(text: str, where: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        value = b""
-    if len(value) != 32:
-        raise LintelError(tr(f"{where}: expected 64 hex digits", f"{where}：应为 64 个十六进制字符"))
-    return value
-
-
-def _public(key_file: Path | None, public_key: str) -> bytes:
-    if public_key:
-        return _hex(public_key, "--public-key")
-    return SigningKey(_secret(_needed(key_file, "--key"))).verify_key.encode()
-
-
-def _site(text: str) -> int:
-    try:
-        site = int(text, 0)
-    except ValueError:
-        site = -1
-    if not 0 <= site < 1 << 32:
-        raise LintelError(tr("--site is a number from 0 to 4294967295", "--site 应为 0 到 4294967295 的数字"))
-    return site
-
-
-def _mask(text: str) -> int:
-    try:
-        bits = {int(bit) for bit in text.split(",")} if not text.startswith("0x") else set()
-        mask = sum(1 << bit for bit in bits if bit < 16) if bits else int(text, 16)
-    except ValueError:
-        bits, mask = set(), 0
-    if not 0 < mask < 1 << 16 or any(bit > 15 for bit in bits):
-        raise LintelError(tr("--groups is like 0,1,5 (0 to 15) or 0x0023", "--groups 形如 0,1,5（0 到 15）或 0x0023"))
-    return mask
-
-
-def _moment(option: str, text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else time.time()
-    except (ValueError, OverflowError) as error:
-        raise LintelError(tr(f"{option} is like 2026-11-22T08:00", f"{option} 形如 2026-11-22T08:00")) from error
-
-
-def _text(argument: str) -> str:
-    """The token itself, from standard input, or from a picture. Spaces at its ends belong to it."""
-    if argument == "-":
-        return sys.stdin.read(4096).rstrip("\r\n")
-    if argument.startswith((STATIC, ROTATING)) or len(argument) > 4096:
-        return argument
-    if not Path(argument).is_file():
-        raise LintelError(tr("neither a pass nor a picture", "既不是通行码，也不是图片文件"))
-    found = [text for text in tokens_in(Path(argument)) if text.startswith((STATIC, ROTATING))]
-    if not found:
-        raise LintelError(tr(f"{argument}: no pass in this picture", f"{argument}：图片中没有通行码"))
-    return found[0]

@@ -1,12 +1,12 @@
 """`lintel profile`: list the device models, check a profile file, replay traffic through one."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lintel.edge.cli.options import Json, print_json
 from lintel.edge.cli.text import tr
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import Meaning, Profile, builtin, check_samples, find, load
@@ -20,8 +20,6 @@ app = typer.Typer(
     ),
 )
 
-Json = Annotated[bool, typer.Option("--json", help=tr("machine-readable output", "输出 JSON"))]
-
 
 @app.command(
     "list",
@@ -32,7 +30,7 @@ def list_(as_json: Json = False) -> None:
     profiles = list(builtin().values())
     if as_json:
         keys = ("name", "title", "vendor", "driver", "source", "firmware")
-        print(json.dumps([{k: getattr(p, k) for k in keys} for p in profiles], ensure_ascii=False))
+        print_json([{k: getattr(p, k) for k in keys} for p in profiles])
         return
     width = max(len(p.name) for p in profiles)
     for p in profiles:
@@ -55,7 +53,7 @@ def check(
         raise typer.BadParameter(tr("give files, or --all", "请给出文件,或使用 --all"))
     results = [_check(str(f), f) for f in files or ()] + [_check(name, None) for name in builtin() if all_]
     if as_json:
-        print(json.dumps([{"file": f, "samples": n, "mistakes": [str(m) for m in found]} for f, n, found in results]))
+        print_json([{"file": f, "samples": n, "mistakes": [str(m) for m in found]} for f, n, found in results])
     else:
         for file, samples, found in results:
             print(
@@ -106,7 +104,7 @@ def replay(  # noqa: PLR0917  each is an option
     for where, data in _traffic(model, hex_, text, capture, topic):
         found += model.understand(where, data, piece=1 if byte_by_byte else 0)
     if as_json:
-        print(json.dumps([dict(m) for m in found], ensure_ascii=False))
+        print_json([dict(m) for m in found])
         return
     for meaning in found:
         print("  ".join(f"{key}: {value}" for key, value in meaning.items()))
