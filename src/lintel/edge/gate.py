@@ -115,7 +115,8 @@ class Gate:
     def report(self, fact: Fact) -> None:
         """Journal a fact about a device, a line or the box, in the stream its family belongs to.
 
-        Duress is told to the journal only: nothing that is seen here, feed, status and metrics, may give it away.
+        Duress is told to the journal only, and commits with the decision: neither feed, status and metrics nor an early
+        acknowledgement of the device may give it away.
         """
         silent = fact.notice is Notice.DURESS
         if not silent:
@@ -127,7 +128,7 @@ class Gate:
             device=fact.device, reason=fact.notice, detail=fact.detail[:256], count=fact.count,
         )  # fmt: skip
         write = self.store.journal.append if silent else self._write
-        write(event, now=stream is Stream.ALARM).add_done_callback(_observe)
+        write(event, now=stream is Stream.ALARM and not silent).add_done_callback(_observe)
 
     def position(self, state: DoorState) -> None:
         """A door position switch moved: kept for status, journaled when it is a change."""
