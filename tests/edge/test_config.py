@@ -115,4 +115,4 @@ def test_a_password_comes_from_a_credential_or_a_private_file(tmp_path, monkeypa
 
 
 def test_commands_look_where_the_gateway_keeps_its_state():
-    assert DEFAULT_STATE == Config.model_fields["state_dir"].default
+    assert Config.model_fields["state_dir"].default == DEFAULT_STATE
