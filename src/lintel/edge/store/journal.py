@@ -4,7 +4,6 @@ State that the writer thread owns is marked so; what the event loop reads is rep
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from lintel.edge.errors import StoreError
 from lintel.edge.model import ClockState, Event, Notice, Stream
 from lintel.edge.store.chain import (
     NUMBERS,
-    STREAMS,
     ZERO,
     Anchors,
     Head,
@@ -32,17 +30,14 @@ from lintel.edge.store.chain import (
 from lintel.edge.store.connection import Connection
 from lintel.edge.store.database import Database
 from lintel.edge.store.files import derive
+from lintel.edge.store.records import Records, mark_of
 from lintel.edge.store.rows import Row, read_rows
 from lintel.edge.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-FLUSH_RECORDS = 512
-"""Marks of device records that wait to be written down together; after a crash they are read from the journal."""
 ANCHOR_EVENTS = 1024
 ANCHOR_SECONDS = 60.0
-RECORDS_PER_DEVICE = 128
-"""A device sends again only what it has not seen acknowledged: a few dozen records."""
 RECENT = 256
 """Events per stream whose ids are compared when the ring is drained."""
 
@@ -59,12 +54,7 @@ class Journal:
         self._durable = dict(self._heads)
         self._newest = 0  # writer thread: largest ts, Unix milliseconds
         self._durable_newest = 0
-        self._records: dict[int, dict[int, tuple[int, int]]] = {}  # device -> mark -> (n, place), durable
-        self._staged: list[tuple[int, int, int, int]] = []  # writer thread: (device, mark, n, place) of this group
-        self._unflushed: list[tuple[int, int, int, int]] = []  # writer thread: durable, not in device_record yet
-        self._flushed = 0  # writer thread: how many of them this group writes there
-        self._next_record = 1  # writer thread
-        self._evicted: list[tuple[int]] = []  # writer thread: numbers of records that need not be kept
+        self._records = Records()
         self._closed: Anchors = {}
         self._anchored = 0.0
         self._unanchored = 0
@@ -87,8 +77,7 @@ class Journal:
 
     def seen(self, device: str, record: str) -> bool:
         """Whether this record of this device is durably stored."""
-        name, mark = _mark(device, record)
-        return mark in self._records.get(name, ())
+        return self._records.seen(mark_of(device, record))
 
     def heads(self) -> dict[str, dict[str, object]]:
         """Epoch, last sequence number and hash of each stream."""
@@ -124,22 +113,15 @@ class Journal:
 
     def write(self, conn: Connection, body: bytes, event: Event) -> int:
         """Put one event at the end of its stream. The memory changes last: a failing statement leaves it as it was."""
-        name = mark = 0
-        if event.record:
-            name, mark = _mark(event.device, event.record)
-            known = self._records.get(name, {}).get(mark)
-            if known is not None:
-                return split(known[1])[2]
-            for device, staged, _, place in self._staged:
-                if (device, staged) == (name, mark):
-                    return split(place)[2]
+        mark = mark_of(event.device, event.record) if event.record else None
+        if mark is not None and (known := self._records.place(mark)) is not None:
+            return split(known)[2]
         head = self._heads[event.stream]
         place = place_of(event.stream, head.epoch, head.seq + 1)
         new = Head(head.epoch, head.seq + 1, link(head.hash, place, body))
         conn.execute("INSERT INTO journal VALUES (?, ?, ?)", (place, pack(body), new.hash))
-        if event.record:
-            self._staged.append((name, mark, self._next_record, place))
-            self._next_record += 1
+        if mark is not None:
+            self._records.stage(mark, place)
         self._heads[event.stream] = new
         if event.clock is not ClockState.UNKNOWN:
             self._newest = max(self._newest, event.ts)
@@ -170,16 +152,7 @@ class Journal:
         before = sum(h.seq for h in self._durable.values())
         self._durable = dict(self._heads)
         self._durable_newest = self._newest
-        for device, mark, n, place in self._staged:
-            marks = self._records.setdefault(device, {})
-            marks[mark] = (n, place)
-            if len(marks) > RECORDS_PER_DEVICE:
-                self._evicted.append((marks.pop(next(iter(marks)))[0],))
-        del self._unflushed[: self._flushed]
-        self._flushed = 0
-        self._unflushed += self._staged
-        self._staged.clear()
-        if len(self._unflushed) >= FLUSH_RECORDS and self._loop is not None:
+        if self._records.committed() and self._loop is not None:
             self._loop.call_soon_threadsafe(self._tick)
         self._unanchored += sum(h.seq for h in self._durable.values()) - before
         age = time.monotonic() - self._anchored
@@ -214,15 +187,11 @@ class Journal:
 
     def _flush_records(self, conn: Connection) -> None:
         """Write the marks of device records down, many at a time. `committed` then also looks at the anchors."""
-        rows = [(n, device, mark, place) for device, mark, n, place in self._unflushed]
-        conn.executemany("INSERT OR IGNORE INTO device_record VALUES (?, ?, ?, ?)", rows)
-        conn.executemany("DELETE FROM device_record WHERE n = ?", self._evicted)
         places = {stream: place_of(stream, head.epoch, head.seq) for stream, head in self._durable.items()}
         conn.executemany(
             "UPDATE stream SET recorded = ? WHERE stream = ?", [(place, NUMBERS[s]) for s, place in places.items()]
         )
-        self._evicted = []
-        self._flushed = len(rows)
+        self._records.flush(conn)
 
     def _read(self, conn: Connection) -> None:
         """Load heads and device records from the stored tail."""
@@ -244,24 +213,7 @@ class Journal:
                 if event.clock is not ClockState.UNKNOWN:
                     self._newest = max(self._newest, event.ts)
         self._durable, self._durable_newest = dict(self._heads), self._newest
-        self._staged.clear()
-        records: dict[int, dict[int, tuple[int, int]]] = {}
-        for n, device, mark, place in conn.execute("SELECT n, device, mark, place FROM device_record ORDER BY n"):
-            records.setdefault(device, {})[mark] = (n, place)
-            self._next_record = n + 1
-        self._records = records
-        self._unflushed, self._flushed = [], 0
-        for number, recorded in conn.execute("SELECT stream, recorded FROM stream").fetchall():
-            for place, body in conn.execute(
-                "SELECT place, body FROM journal WHERE place > ? AND place <= ? ORDER BY place",
-                (recorded, span(STREAMS[number])[1]),
-            ):
-                event = decode(unpack(body))
-                if event.record:
-                    device, mark = _mark(event.device, event.record)
-                    self._unflushed.append((device, mark, self._next_record, place))
-                    self._records.setdefault(device, {})[mark] = (self._next_record, place)
-                    self._next_record += 1
+        self._records.load(conn)
 
     # anchors
 
@@ -313,10 +265,3 @@ class Journal:
             log.warning("the anchors could not be written: %s", error)
             return
         self._anchored, self._unanchored = time.monotonic(), 0
-
-
-def _mark(device: str, record: str) -> tuple[int, int]:
-    """64-bit names of a device and of one of its records."""
-    name = hashlib.blake2b(device.encode(), digest_size=8).digest()
-    mark = hashlib.blake2b(record.encode(), key=name, digest_size=8).digest()
-    return int.from_bytes(name, "big", signed=True), int.from_bytes(mark, "big", signed=True)
