@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.fault.explore import scratch
-from tests.fault.trace import TraceError, strace
+from tests.fault.syntax import TraceError
+from tests.fault.trace import strace
 
 SEED = int(os.environ.get("LINTEL_SEED", "20251"))
 

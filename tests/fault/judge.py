@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from lintel.edge.model import Status, Stream
-from lintel.edge.store import Store, state_key, state_lock
+from lintel.edge.store import CountedUse, PassUse, Store, state_key, state_lock
 from lintel.edge.store.verify import verify
 from tests.fault import plan
 
@@ -60,11 +60,11 @@ def _uses(store: Store, given: dict[str, set[str]], stored: set[str]) -> list[st
         if f"use_{n:05d}_granted" not in stored:
             found.append(f"the door was ordered open for use {n}, and its event is lost")
         right = plan.use(n)
-        if isinstance(right, plan.PassUse):
+        if isinstance(right, PassUse):
             row = store.allowlist.visitor_pass(right.pass_id)
             if row is None or row.uses != 1:
                 found.append(f"the door was ordered open for pass {n}, and the use is lost")
-        elif isinstance(right, plan.CountedUse) and "checkpoint" in given:
+        elif isinstance(right, CountedUse) and "checkpoint" in given:
             held = store.allowlist.find(right.digest)
             if held is None or held.uses != 1:
                 found.append(f"the door was ordered open for credential {n}, and the use is lost")

@@ -9,7 +9,8 @@ from pathlib import Path
 import sqlcipher3.dbapi2 as sqlite
 
 from lintel.edge.store import derive, open_database, state_key
-from lintel.edge.store.database import FILE, PAGE_SIZE
+from lintel.edge.store.connection import PAGE_SIZE
+from lintel.edge.store.database import FILE
 
 LOG = FILE + "-wal"
 Damage = Callable[[Path, random.Random], None]
@@ -150,6 +151,10 @@ def _salt(state: Path, rng: random.Random) -> None:
     change(state / LOG, 16, rng.randbytes(8))
 
 
+def _index_of_noise(state: Path, rng: random.Random) -> None:
+    (state / f"{FILE}-shm").write_bytes(rng.randbytes(32768))
+
+
 def sql(*statements: str) -> Damage:
     """Statements by somebody who has the key."""
 
@@ -223,7 +228,7 @@ KINDS: tuple[tuple[str, int, dict[str, Damage], bool], ...] = (
         "missing": lambda state, rng: (state / LOG).unlink(), "empty": cut(LOG, lambda size: 0),
         "of another": _foreign_log, "old salt": _salt, "cut in a frame": cut(LOG, lambda size: size // 2 + 7),
         "noise behind": longer(lambda rng: rng.randbytes(5000), LOG),
-        "index of noise": lambda state, rng: (state / f"{FILE}-shm").write_bytes(rng.randbytes(32768)),
+        "index of noise": _index_of_noise,
         "zeros": lambda state, rng: change(state / LOG, 0, bytes((state / LOG).stat().st_size)),
     }, False),
     ("file", 20, {

@@ -61,7 +61,7 @@ def test_nothing_acknowledged_is_lost_long(room: Path, seed: int, dump: Path, fi
     campaign(room, seed, dump, figure, rounds=90, budget=LONG_STATES)
 
 
-@pytest.mark.parametrize(("variant", "budget"), [("normal", 120), ("off", 160), ("early", 120)])
+@pytest.mark.parametrize(("variant", "budget"), [("normal", 60), ("off", 80), ("early", 80)])
 def test_control_of_the_store_loses(
     room: Path, seed: int, dump: Path, figure: Callable[..., None], variant: str, budget: int
 ) -> None:

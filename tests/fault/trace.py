@@ -6,13 +6,14 @@ acknowledgements and writes is known. The `-shm` file is written through a memor
 """
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.fault.syntax import Call, TraceError, calls, decoded, descriptor, paths
 
 ROOT = Path(__file__).parents[2]
 ACK_FD, ACK_FILE = 9, "LINTEL_FAULT_ACKS"
@@ -22,10 +23,6 @@ CALLS = (
     "msync,ftruncate,truncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,link,linkat,symlink,symlinkat,"
     "mkdir,mkdirat,rmdir,copy_file_range,sendfile,splice,close,dup,dup2,dup3,fcntl,lseek,mmap,io_uring_setup,fork,vfork"
 )
-
-
-class TraceError(Exception):
-    """The log holds something that the model does not know; ignoring it would make the test lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,76 +98,6 @@ def run(words: list[str], acks: Path, timeout: float) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
-# reading the log
-
-_LINE = re.compile(r"^(\d+) +(.*)$")
-_CALL = re.compile(r"^(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+|\?)(.*)$", re.DOTALL)
-_FD = re.compile(r"^(-?\d+|AT_FDCWD)(?:<((?:\\x[0-9a-f]{2})*)>(\(deleted\))?)?$")
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    began: int
-    name: str
-    args: list[str]
-    result: int
-    tail: str
-
-
-def calls(log: Path) -> list[_Call]:
-    """All calls that ended, in the order in which they ended; `began` counts the calls that had ended before."""
-    open_: dict[str, tuple[int, str]] = {}
-    found: list[_Call] = []
-    for line in log.read_text("ascii").splitlines():
-        if not (match := _LINE.match(line)):
-            raise TraceError(f"no line of strace: {line[:120]}")
-        thread, rest = match.groups()
-        if rest.startswith(("+++", "---")):
-            continue
-        began = len(found)
-        if rest.endswith("<unfinished ...>"):
-            open_[thread] = began, rest.removesuffix("<unfinished ...>").rstrip()
-            continue
-        if rest.startswith("<... "):
-            began, start = open_.pop(thread)
-            rest = start + rest.split(" resumed>", 1)[1]
-        if not (parts := _CALL.match(rest)):
-            raise TraceError(f"not understood: {rest[:200]}")
-        name, args, result, tail = parts.groups()
-        found.append(_Call(began, name, _split(args), -1 if result == "?" else int(result, 0), tail))
-    for _, rest in open_.values():
-        if not rest.startswith("exit"):
-            raise TraceError(f"never ended: {rest[:120]}")
-    return found
-
-
-def _split(text: str) -> list[str]:
-    """Arguments; strings and paths are all hex, so commas stand only between arguments or inside brackets."""
-    found, depth, start = [], 0, 0
-    for at, char in enumerate(text):
-        if char in "[{":
-            depth += 1
-        elif char in "]}":
-            depth -= 1
-        elif char == "," and not depth:
-            found.append(text[start:at].strip())
-            start = at + 1
-    return [*found, text[start:].strip()] if text else []
-
-
-def _bytes(text: str) -> bytes:
-    if not (text.startswith('"') and text.endswith('"')):
-        raise TraceError(f"a cut or missing string: {text[-40:]}")
-    return bytes.fromhex(text[1:-1].replace("\\x", ""))
-
-
-def _fd(text: str) -> tuple[int, str]:
-    if not (match := _FD.match(text)):
-        raise TraceError(f"no descriptor: {text[:80]}")
-    number = -100 if match[1] == "AT_FDCWD" else int(match[1])
-    return number, os.fsdecode(bytes.fromhex((match[2] or "").replace("\\x", "")))
-
-
 @dataclass(slots=True)
 class _File:
     inode: int  # 0: a directory
@@ -190,7 +117,7 @@ class _Reader:
         self.ops: list[Op] = []
         self.at: list[int] = []  # at[n]: operations that had ended when n calls had
         self.began = 0
-        self.handlers: dict[str, Callable[[_Call], None]] = {
+        self.handlers: dict[str, Callable[[Call], None]] = {
             "openat": self.open, "write": self.write, "pwrite64": self.pwrite, "fsync": self.sync,
             "fdatasync": self.sync, "ftruncate": self.truncate, "fallocate": self.fallocate, "close": self.close,
             "rename": self.rename, "unlink": self.unlink, "link": self.link, "mkdir": self.mkdir, "lseek": self.lseek,
@@ -203,7 +130,7 @@ class _Reader:
     def emit(self, kind: str, **fields: object) -> None:
         self.ops.append(Op(kind, self.began, **fields))  # type: ignore[arg-type]
 
-    def feed(self, call: _Call) -> None:
+    def feed(self, call: Call) -> None:
         self.at.append(len(self.ops))
         self.began = self.at[call.began]
         if call.result < 0 and call.name in ("fsync", "fdatasync") and (file := self.file(call)) is not None:
@@ -216,25 +143,16 @@ class _Reader:
             self.mmap(call)
         elif call.name in self.handlers:
             self.handlers[call.name](call)
-        elif any(self.watched(p) for p in self.mentioned(call)):
+        elif any(self.watched(p) for p in paths(call)):
             raise TraceError(f"{call.name} on the state directory is not in the model: {call.args[:1]}")
 
-    def mentioned(self, call: _Call) -> list[str]:
-        paths = []
-        for arg in call.args:
-            if arg.startswith('"'):
-                paths.append(os.fsdecode(_bytes(arg)))
-            elif match := _FD.match(arg):
-                paths.append(os.fsdecode(bytes.fromhex((match[2] or "").replace("\\x", ""))))
-        return paths
-
     def path(self, name: str, base: str = "") -> str:
-        path = os.fsdecode(_bytes(name))
+        path = os.fsdecode(decoded(name))
         return os.path.normpath(path if path.startswith("/") else f"{base}/{path}")
 
-    def file(self, call: _Call) -> _File | None:
+    def file(self, call: Call) -> _File | None:
         """The watched file that a call is about, checked against what strace says its name is."""
-        fd, shown = _fd(call.args[0])
+        fd, shown = descriptor(call.args[0])
         file = self.fds.get(fd)
         if file is None:
             if self.watched(shown):
@@ -244,8 +162,8 @@ class _Reader:
             raise TraceError(f"{call.name}: descriptor {fd} should be {file.path}, it is {shown}")
         return file
 
-    def open(self, call: _Call) -> None:
-        _, base = _fd(call.args[0])
+    def open(self, call: Call) -> None:
+        _, base = descriptor(call.args[0])
         path, flags = self.path(call.args[1], base), call.args[2]
         self.fds.pop(call.result, None)
         if not self.watched(path):
@@ -267,20 +185,20 @@ class _Reader:
             self.emit("size", inode=inode, offset=0)
         self.fds[call.result] = _File(inode, path, flags)
 
-    def close(self, call: _Call) -> None:
-        self.fds.pop(_fd(call.args[0])[0], None)
+    def close(self, call: Call) -> None:
+        self.fds.pop(descriptor(call.args[0])[0], None)
 
-    def data(self, call: _Call, file: _File, offset: int) -> None:
-        data = _bytes(call.args[1])
+    def data(self, call: Call, file: _File, offset: int) -> None:
+        data = decoded(call.args[1])
         if len(data) != int(call.args[2]):
             raise TraceError(f"{call.name}: {len(data)} bytes in the log, {call.args[2]} were written")
         data = data[: call.result]
         self.sizes[file.inode] = max(self.sizes[file.inode], offset + len(data))
         self.emit("write", inode=file.inode, path=file.path, offset=offset, data=data)
 
-    def write(self, call: _Call) -> None:
-        if _fd(call.args[0])[0] == ACK_FD:
-            for line in _bytes(call.args[1]).decode().splitlines():
+    def write(self, call: Call) -> None:
+        if descriptor(call.args[0])[0] == ACK_FD:
+            for line in decoded(call.args[1]).decode().splitlines():
                 if not line.startswith("ACK "):
                     raise TraceError(f"not an acknowledgement: {line}")
                 self.emit("ack", path=line[4:])
@@ -291,28 +209,28 @@ class _Reader:
             self.data(call, file, offset)
             file.at = offset + call.result
 
-    def pwrite(self, call: _Call) -> None:
+    def pwrite(self, call: Call) -> None:
         if (file := self.file(call)) is not None:
             self.data(call, file, int(call.args[3]))
 
-    def lseek(self, call: _Call) -> None:
+    def lseek(self, call: Call) -> None:
         if (file := self.file(call)) is not None:
             file.at = call.result
 
-    def fcntl(self, call: _Call) -> None:
+    def fcntl(self, call: Call) -> None:
         if call.args[1].startswith("F_DUPFD") and self.file(call) is not None:
             raise TraceError("a duplicated descriptor of a state file is not in the model")
 
-    def sync(self, call: _Call) -> None:
+    def sync(self, call: Call) -> None:
         if (file := self.file(call)) is not None:
             self.emit("sync" if file.inode else "names", inode=file.inode, path=file.path)
 
-    def truncate(self, call: _Call) -> None:
+    def truncate(self, call: Call) -> None:
         if (file := self.file(call)) is not None:
             self.sizes[file.inode] = int(call.args[1])
             self.emit("size", inode=file.inode, path=file.path, offset=int(call.args[1]))
 
-    def fallocate(self, call: _Call) -> None:
+    def fallocate(self, call: Call) -> None:
         if (file := self.file(call)) is not None:
             if call.args[1] != "0":
                 raise TraceError(f"fallocate mode {call.args[1]} is not in the model")
@@ -320,7 +238,7 @@ class _Reader:
             self.sizes[file.inode] = max(self.sizes[file.inode], end)
             self.emit("grow", inode=file.inode, path=file.path, offset=end)
 
-    def rename(self, call: _Call) -> None:
+    def rename(self, call: Call) -> None:
         old, new = self.path(call.args[0]), self.path(call.args[1])
         if self.watched(old) != self.watched(new):
             raise TraceError("a rename into or out of the state directory is not in the model")
@@ -328,28 +246,28 @@ class _Reader:
             self.names[new] = self.names.pop(old)
             self.emit("rename", path=old, to=new)
 
-    def link(self, call: _Call) -> None:
+    def link(self, call: Call) -> None:
         old, new = self.path(call.args[0]), self.path(call.args[1])
         if self.watched(new):
             self.names[new] = self.names[old]
             self.emit("link", inode=self.names[old], path=new)
 
-    def unlink(self, call: _Call) -> None:
+    def unlink(self, call: Call) -> None:
         path = self.path(call.args[0])
         if self.watched(path):
             del self.names[path]
             self.emit("unlink", path=path)
 
-    def mkdir(self, call: _Call) -> None:
+    def mkdir(self, call: Call) -> None:
         path = self.path(call.args[0])
         if self.watched(path) and path != self.root:
             self.emit("mkdir", path=path)
 
-    def mmap(self, call: _Call) -> None:
+    def mmap(self, call: Call) -> None:
         if call.args[4].startswith("-1") or "MAP_SHARED" not in call.args[3] or "PROT_WRITE" not in call.args[2]:
             return
-        if self.watched(_fd(call.args[4])[1]):
-            raise TraceError(f"{_fd(call.args[4])[1]} is written through a memory map")
+        if self.watched(descriptor(call.args[4])[1]):
+            raise TraceError(f"{descriptor(call.args[4])[1]} is written through a memory map")
 
 
 def read(log: Path, state: Path, before: list[tuple[str, bytes]] | None = None) -> list[Op]:

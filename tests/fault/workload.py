@@ -26,21 +26,26 @@ def ack(kind: str, name: object) -> None:
     os.write(ACK_FD, f"ACK {kind} {name}\n".encode())
 
 
+def tell(kind: str, name: object) -> Callable[[Any], None]:
+    """Acknowledges when it is called."""
+    return lambda _: ack(kind, name)
+
+
 def weaken(variant: str) -> None:
     """Build the wrong store that a control needs."""
     if variant in ("normal", "off"):
-        durable = database.durable
+        durable = database.durable  # type: ignore[attr-defined]
 
         def weak(conn: Any) -> None:
             durable(conn)
             conn.execute(f"PRAGMA synchronous = {variant}")
 
-        database.durable = weak
+        database.durable = weak  # type: ignore[attr-defined]
     elif variant == "nodirsync":
         files.sync_directory = lambda directory: None
     elif variant == "nosync":
         files.sync_directory = lambda directory: None
-        files.os.fsync = lambda fd: None
+        os.fsync = lambda fd: None
     elif variant == "swallow":  # an error of a commit is taken for success
         Writer._failed = lambda self, group, error: self._resolve(group)  # type: ignore[method-assign]
     elif variant not in ("", "early", "inplace"):
@@ -66,7 +71,7 @@ class Life:
         waiting = [
             self.when(
                 self.store.journal.append(plan.event(n), now=n == first + size - 1 and number % 5 != 0),
-                lambda _, n=n: ack("event", n),
+                tell("event", n),
             )
             for n in range(first, first + size)
         ]
@@ -78,10 +83,10 @@ class Life:
                 plan.checkpoint(version, rounds), epoch=1, seq=version, synced_at=float(plan.T0 + version),
                 full=version == 1,
             )  # fmt: skip
-            await self.when(done, lambda _: ack("checkpoint", version))
+            await self.when(done, tell("checkpoint", version))
         if number % 6 == 3:
-            await self.when(self.store.allowlist.set_lockdown([f"g{number}"], True), lambda _: ack("lockdown", number))
-            await self.when(self.store.journal.acknowledged(plan.STREAMS[0], 1, 1), lambda _: ack("upload", 1))
+            await self.when(self.store.allowlist.set_lockdown([f"g{number}"], True), tell("lockdown", number))
+            await self.when(self.store.journal.acknowledged(plan.STREAMS[0], 1, 1), tell("upload", 1))
         return first + size
 
     async def use(self, number: int) -> None:
@@ -127,7 +132,7 @@ async def sweep(state: Path) -> None:
         waiting = []
         for n in range(event, event + size):
             future = store.journal.append(plan.event(n), now=n == event + size - 1)
-            waiting.append(body.when(future, lambda _, n=n: ack("event", n)))
+            waiting.append(body.when(future, tell("event", n)))
         event += size
         waiting.append(asyncio.ensure_future(body.use(number)))
         if number in (1, 4):
@@ -135,7 +140,7 @@ async def sweep(state: Path) -> None:
                 plan.checkpoint(number // 4 + 1, 12), epoch=1, seq=number // 4 + 1, synced_at=float(plan.T0 + number),
                 full=number == 1,
             )  # fmt: skip
-            waiting.append(body.when(done, lambda _, v=number // 4 + 1: ack("checkpoint", v)))
+            waiting.append(body.when(done, tell("checkpoint", number // 4 + 1)))
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             if isinstance(result, StoreError):
                 failed += 1
@@ -145,7 +150,7 @@ async def sweep(state: Path) -> None:
     if failed:  # degraded is no end: once the fault is over, the store takes events again
         await asyncio.sleep(1.2 * writer.RETRY)
         for n in range(event, event + 3):
-            await body.when(store.journal.append(plan.event(n), now=True), lambda _, n=n: ack("event", n))
+            await body.when(store.journal.append(plan.event(n), now=True), tell("event", n))
     await store.close()
     ack("closed", 0)
 
