@@ -28,9 +28,11 @@ Feed = Callable[[], AsyncIterator[object]]
 
 @contextlib.asynccontextmanager
 async def serve(state: Path, handlers: Mapping[str, Handler], feeds: Mapping[str, Feed]) -> AsyncIterator[None]:
-    """Answer requests until the block is left. A request named in `feeds` is answered line after line, without end."""
+    """Answer requests until the block is left. A request named in `feeds` is answered line after line, without end.
+
+    Where the socket can not be made (a read-only disk) there is none: doors decide without a command line.
+    """
     path = state / SOCKET
-    path.unlink(missing_ok=True)
     talks: set[asyncio.Task[Any]] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,8 +52,14 @@ async def serve(state: Path, handlers: Mapping[str, Handler], feeds: Mapping[str
             talks.discard(task)
             writer.close()
 
-    server = await asyncio.start_unix_server(talk, path, limit=LIMIT)
-    path.chmod(0o600)
+    try:
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(talk, path, limit=LIMIT)
+        path.chmod(0o600)
+    except OSError as e:
+        log.error("no control socket, so no status and no import: %s", e)  # noqa: TRY400  the reason says it all
+        yield
+        return
     try:
         yield
     finally:
