@@ -103,6 +103,7 @@ class Writer:
         self._members, self._spare = list(members), spare
         if not self._database.writable:
             self._fault = StoreError("storage_read_only", "the state directory is read-only")
+            self._loop.call_soon(self._on_fault, self._fault.word, str(self._fault))
         elif (error := self._reopen()) is not None:
             self._fault = StoreError(fault_word(error, self._database.directory), f"nothing can be stored: {error}")
             self._loop.call_soon(self._on_fault, self._fault.word, str(error))
@@ -235,7 +236,8 @@ class Writer:
         word = fault_word(error, self._database.directory)
         fault = StoreError(word, f"a commit failed: {error}")
         log.error("commit failed (%s): %s", word, error)
-        began, self._fault, self._attempt = self._fault is None, fault, time.monotonic()
+        began = self.fault != word  # also when another fault was there before: a ring that waited at the start
+        self._fault, self._attempt = fault, time.monotonic()
         self._reopen()
         self._set_aside(group, fault)
         if began:
