@@ -1,8 +1,12 @@
 """The field types of profile files: bounded text, hex bytes, JSON pointers. Nothing here can run anything."""
 
+from functools import cache
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+STRICT: Final = ConfigDict(strict=True, extra="forbid")
+"""Of every table of a profile file: no key that is not known, no text where a number belongs."""
 
 UNSAFE_TEXT: Final = ("{{", "}}", "${", "$(", "{%", "<%", "`")
 """Marks of template and shell languages; no text of a profile may hold one (write such sample bytes as hex)."""
@@ -55,6 +59,7 @@ Pointer = Annotated[str, Field(max_length=200), AfterValidator(_pointer)]
 """A JSON pointer (RFC 6901) into a device's message."""
 
 
+@cache
 def steps(pointer: str) -> tuple[str, ...]:
     """The unescaped reference tokens of a JSON pointer, in order; () for the whole document."""
     return tuple(t.replace("~1", "/").replace("~0", "~") for t in pointer.split("/")[1:])

@@ -10,11 +10,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import mqtt, stream
-from lintel.edge.profiles.fields import UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, safe_name
+from lintel.edge.profiles.fields import STRICT, UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, safe_name
 from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.profiles.samples import Meaning, Sample, differences, same_message
 from lintel.edge.profiles.serial import SerialSpec
@@ -52,7 +52,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__ = STRICT
 
     name: Name
     title: Text

@@ -1,7 +1,6 @@
 """Commands to MQTT terminals by their profile, and what a profile makes of a topic and payload. Pure."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Final
 
 import msgspec
@@ -15,7 +14,6 @@ from lintel.edge.profiles.samples import Meaning
 
 __all__ = ["MqttSpec", "body", "compose", "fill", "understand"]
 
-_steps = cache(steps)
 
 SAMPLE_GATEWAY: Final = "gw1"
 """The name of the gateway in the samples of profiles."""
@@ -84,7 +82,7 @@ def compose(spec: MqttSpec, order: Meaning) -> tuple[str, bytes]:
 
 
 def _put(document: dict[str, JsonValue], pointer: str, value: JsonValue) -> None:
-    *path, last = _steps(pointer)
+    *path, last = steps(pointer)
     for step in path:
         inner = document.setdefault(step, {})
         if not isinstance(inner, dict):

@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
-from functools import cache
 from typing import Final, cast
 
 import msgspec
@@ -22,7 +21,6 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 """Longest message: a picture of 1 MB and a scene of 2 MB in base64 (`mqtt/face` v1.25, RecPush)."""
 
 _HUGE = 10**18
-_steps = cache(steps)
 _DECODER = msgspec.json.Decoder()
 
 
@@ -61,7 +59,7 @@ def decode(payload: bytes) -> JsonValue:
 def find(document: JsonValue, pointer: str, *, fold: bool = False) -> JsonValue:
     """The value at a JSON pointer; None where there is none, as is null. `fold`: keys in any case."""
     value = document
-    for step in _steps(pointer):
+    for step in steps(pointer):
         if isinstance(value, dict):
             child = value.get(step)
             if child is None and fold:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from lintel.edge.profiles.fields import Name, Pointer, Text, steps
+from lintel.edge.profiles.fields import STRICT, Name, Pointer, Text, steps
 
 DEVICE: Final = "{device}"
 GATEWAY: Final = "{gateway}"
-_CONFIG = ConfigDict(strict=True, extra="forbid")
 
 
 def _topic(value: str) -> str:
@@ -47,7 +46,7 @@ PRESENTATIONS: Final = ("face", "qr", "card")
 class Share:
     """Where a score stands and how: `number` is 0 to 1 as a JSON number, `percent` 0 to 100 and may be text."""
 
-    __pydantic_config__ = _CONFIG
+    __pydantic_config__ = STRICT
 
     at: Annotated[Pointers, Field(min_length=1)]
     to: Number
@@ -57,7 +56,7 @@ class Share:
 class Moment:
     """Where the device's own time stands. `sec_usec` takes two pointers: whole seconds and microseconds."""
 
-    __pydantic_config__ = _CONFIG
+    __pydantic_config__ = STRICT
 
     at: Annotated[Pointers, Field(min_length=1)]
     to: Clock
@@ -77,7 +76,7 @@ class Message:
     `open` is the pointer of a door contact whose literal value `open_is` means open; absent, it says nothing.
     """
 
-    __pydantic_config__ = _CONFIG
+    __pydantic_config__ = STRICT
 
     name: Name
     kind: Kind
@@ -108,7 +107,7 @@ class Answer:
     `correlate` is the pointer of the id sent with the command. `failed` are pointers whose presence means "no".
     """
 
-    __pydantic_config__ = _CONFIG
+    __pydantic_config__ = STRICT
 
     topics: Annotated[tuple[Topic, ...], Field(min_length=1, max_length=8)]
     correlate: Pointer
@@ -124,7 +123,7 @@ class Answer:
 class Command:
     """One command: `literal` and `field` values at their JSON pointers. Without `answer` the broker's PUBACK counts."""
 
-    __pydantic_config__ = _CONFIG
+    __pydantic_config__ = STRICT
 
     topic: Topic
     literal: Mapping[Pointer, Literal_] = field(default_factory=dict)
@@ -143,7 +142,7 @@ class MqttSpec:
     `unconfirmed` lists what no document or device has confirmed yet; the operator sees it.
     """
 
-    __pydantic_config__ = _CONFIG
+    __pydantic_config__ = STRICT
 
     enforces_validity: bool
     message: Annotated[tuple[Message, ...], Field(max_length=32)]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from lintel.edge.errors import Mistake
-from lintel.edge.profiles.fields import Hex, Text
+from lintel.edge.profiles.fields import STRICT, Hex, Text
 
 Meaning = Mapping[str, JsonValue]
 """One thing understood from traffic, as plain keys and values, for example `{"code": "L1:AB"}`."""
@@ -23,7 +23,7 @@ class Sample:
     or who recorded it and when. `firmware` names the version it holds for.
     """
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__ = STRICT
 
     direction: Literal["in", "out"]
     source: Text

@@ -6,17 +6,16 @@ Framing, alphabet and commands follow the readers' public manuals; each profile 
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from lintel.edge.digests import credential_bytes
 from lintel.edge.frames import Checksum
 from lintel.edge.model import Method
 from lintel.edge.passes import ROTATING, STATIC
-from lintel.edge.profiles.fields import Hex, Name
+from lintel.edge.profiles.fields import STRICT, Hex, Name
 
 BAUDS: Final = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
-_STRICT: Final = ConfigDict(strict=True, extra="forbid")
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 _PASS: Final = (STATIC.encode(), ROTATING.encode())
 _FLOW_CONTROL: Final = b"\x11\x13"  # DC1 and DC3: in no token alphabet
@@ -29,7 +28,7 @@ NonEmptyHex = Annotated[Hex, Field(min_length=1)]
 class Delimited:
     """Frames end at any one of the bytes `ends`; empty frames are ignored, so CR LF is one end."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     kind: Literal["delimited"]
     ends: Annotated[Hex, Field(min_length=1, max_length=8)] = b"\r\n"
@@ -39,7 +38,7 @@ class Delimited:
 class IdleGap:
     """Frames end when the line is silent for `gap_ms`; without it max(20 ms, 4 characters)."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     kind: Literal["idle_gap"]
     gap_ms: Annotated[int, Field(ge=5, le=2000)] | None = None
@@ -52,7 +51,7 @@ class Length:
     The checksum covers all bytes before it and is counted in neither. `gap_ms` of silence gives up a cut frame.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     kind: Literal["length"]
     start: Hex = b""
@@ -68,7 +67,7 @@ class Length:
 class Strip:
     """What stands around the text in a frame: literals, an AIM identifier (`]Q1`), letters of a code id."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     prefix: Hex = b""
     suffix: Hex = b""
@@ -83,7 +82,7 @@ class Extract:
     Frames with opcode `accepted` or `refused` answer the host's commands; other opcodes are ignored.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     opcode: NonEmptyHex
     opcode_at: Annotated[int, Field(ge=0, le=64)]
@@ -96,7 +95,7 @@ class Extract:
 class Command:
     """Bytes the gateway may send: its name, the literal answers that accept or refuse it, the pause after it."""
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     name: Name
     send: NonEmptyHex
@@ -114,7 +113,7 @@ class SerialSpec:
     (empty: say nothing). `dtr` raises DTR. A command called "beep" is what the order to beep sends.
     """
 
-    __pydantic_config__ = _STRICT
+    __pydantic_config__ = STRICT
 
     framing: Annotated[Delimited | IdleGap | Length, Field(discriminator="kind")]
     baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600] = 9600

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import aiomqtt
 
-from lintel.simulators.dialects.mqtt_face_persons import Ack, PersonDesk, RefusedError, number
+from lintel.simulators.dialects.mqtt_face_persons import Ack, PersonDesk, RefusedError, info_of, number
 from lintel.simulators.dialects.mqtt_face_records import RECORD, SNAP, Entry, Outbox
 from lintel.simulators.face_terminal import PICTURE, Person, Terminal, TerminalOptions
 from lintel.simulators.parts import Emit, JsonMap, SimulatorError, opt
@@ -177,15 +177,8 @@ class MqttFace(Terminal):
         if operator in ("RebootDevice", "SetFactoryDefault", "DeleteAllPerson") and answer["info"]["result"] == "ok":
             self.restart()
 
-    @staticmethod
-    def _info(message: JsonMap) -> JsonMap:
-        info = message.get("info")
-        if not isinstance(info, dict):
-            raise RefusedError("414", "info is missing")
-        return info
-
     def _unlock(self, message: JsonMap) -> Ack:
-        info = self._info(message)
+        info = info_of(message)
         if str(info.get("DeviceID", self.id)) not in (self.id, self._sluice):
             raise RefusedError("463", "unknown device id")
         number(info.get("Chn", 0), 0, 0)
@@ -193,7 +186,7 @@ class MqttFace(Terminal):
         return Ack()
 
     def _set_time(self, message: JsonMap) -> Ack:
-        info = self._info(message)
+        info = info_of(message)
         try:
             wanted = self.moment(str(info.get("SysTime", info.get("sysTime"))))
         except ValueError:
@@ -203,7 +196,7 @@ class MqttFace(Terminal):
         return Ack()
 
     def _set_config(self, message: JsonMap) -> Ack:
-        wanted = {k: v for k, v in self._info(message).items() if k in self._config}
+        wanted = {k: v for k, v in info_of(message).items() if k in self._config}
         number(wanted.get("ResumefromBreakpoint", 0), 0, 1)
         number(wanted.get("KeepAliveInterval", 30), 1, 3600)
         for name in ("OnlineTopic", "HeartbeatTopic"):
@@ -215,7 +208,7 @@ class MqttFace(Terminal):
         return Ack()
 
     def _manual(self, message: JsonMap, kind: int) -> Ack:
-        info = self._info(message)
+        info = info_of(message)
         times = []
         for name, missing in (("TimeS", "464"), ("TimeE", "465")):
             try:
@@ -226,7 +219,7 @@ class MqttFace(Terminal):
         return Ack()
 
     def _push_ack(self, message: JsonMap) -> Ack:
-        info = self._info(message)
+        info = info_of(message)
         kind, which = number(info.get("PushAckType"), 1, 3), number(info.get("SnapOrRecordID"), 0, 2**53)
         if not self.outbox.confirm(kind, which):
             raise RefusedError("462", "no such record")
@@ -234,7 +227,7 @@ class MqttFace(Terminal):
         return Ack({"PushAckType": str(kind), "SnapOrRecordID": str(which)}, code=False)
 
     def _scene(self, message: JsonMap) -> Ack:
-        number(self._info(message).get("ImgQuality", 80), 55, 100)
+        number(info_of(message).get("ImgQuality", 80), 55, 100)
         return Ack({"ImgData": PICTURE})
 
     def _factory(self, message: JsonMap) -> Ack:  # noqa: ARG002  every command has its message

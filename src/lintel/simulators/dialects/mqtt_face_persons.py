@@ -110,7 +110,7 @@ class PersonDesk:
     # Storing.
 
     async def _edit(self, message: JsonMap) -> Ack:
-        info = _object(message)
+        info = info_of(message)
         if error := await self._save(info, "general", new_only=False):
             raise RefusedError(error, f"error {error}")
         person = self._store.get(str(info["customId"]))
@@ -181,7 +181,7 @@ class PersonDesk:
     # Deleting.
 
     async def _delete(self, message: JsonMap) -> Ack:
-        custom_id = str(_object(message).get("customId") or "")
+        custom_id = str(info_of(message).get("customId") or "")
         person = self._store.remove(custom_id)
         if person is None:
             raise RefusedError("461", "customId does not exist")
@@ -201,7 +201,7 @@ class PersonDesk:
         return Ack({"DelErrNum": str(len(bad)), "DelSucNum": str(len(good)), "DelErrInfo": bad, "DelSucInfo": good})
 
     async def _delete_all(self, message: JsonMap) -> Ack:
-        if str(_object(message).get("deleteall")) != "1":
+        if str(info_of(message).get("deleteall")) != "1":
             raise RefusedError("462", "deleteall is 1")
         self._store.clear()
         self._terminal.outbox.forget()
@@ -240,7 +240,7 @@ class PersonDesk:
 
     def search(self, message: JsonMap) -> Ack:
         """SearchPerson: one person, with the photo on demand."""
-        info = _object(message)
+        info = info_of(message)
         person = self._store.get(str(info.get("customId") or ""))
         if person is None:
             raise RefusedError("461", "customId does not exist")
@@ -249,7 +249,7 @@ class PersonDesk:
 
     def search_list(self, message: JsonMap) -> Ack:
         """SearchPersonList: a page of persons, no photos."""
-        info = _object(message)
+        info = info_of(message)
         start = number(info.get("BeginNO", 0), 0, 10_000_000)
         count = number(info.get("RequestCount", 1000), 1, MAX_SEARCH)
         gender, name = str(info.get("gender", 2)), str(info.get("name") or "")
@@ -269,7 +269,8 @@ class PersonDesk:
         return fields | {"customId": person.custom_id, "personId": str(person.number)}
 
 
-def _object(message: JsonMap) -> JsonMap:
+def info_of(message: JsonMap) -> JsonMap:
+    """The object with the fields of a command; raises RefusedError 414 where it is missing."""
     info = message.get("info")
     if not isinstance(info, dict):
         raise RefusedError("414", "info is missing")
