@@ -1,0 +1,117 @@
+"""The catalogue is complete and true: every row, every word, every test that it names."""
+
+import ast
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lintel.edge.model import Notice, Outcome, Reason
+
+TESTS = Path(__file__).parents[1]
+CATALOGUE = tomllib.loads((TESTS / "abuse/catalogue.toml").read_text("utf-8"))
+LATER, LATER_ROWS = CATALOGUE.pop("later"), CATALOGUE.pop("later_rows")
+SCOPE = {
+    *(f"A{n}" for n in range(1, 16)),
+    *(f"B{n}" for n in (4, 5, 7, 8, 9, 10, 11, 14, 15)),
+    *("C3", "C4"),
+    *(f"E{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 15)),
+    *("N1", "N6", "N8"),
+    *(f"G{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14)),
+}
+ALL = {
+    f"{group}{n}" for group, last in (("A", 17), ("B", 15), ("C", 11), ("E", 15), ("N", 10)) for n in range(1, last + 1)
+}
+CONTENT = {"bad_format", "too_large", "schema_violation", "unsafe_value"}
+"""Words for a file that is refused: they stand in the message, in square brackets."""
+
+
+@cache
+def parsed(file):
+    return ast.parse((TESTS / file).read_text("utf-8"))
+
+
+@cache
+def functions(file):
+    return {n.name for n in ast.walk(parsed(file)) if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")}
+
+
+@cache
+def said(file):
+    """Every word that stands in a test file, as a text or as a member of an enumeration."""
+    words = set()
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words |= set(re.findall(r"[a-z0-9_]+", node.value))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            kind = {"Reason": Reason, "Notice": Notice, "Outcome": Outcome}.get(node.value.id)
+            words |= {str(kind[node.attr])} if kind and node.attr in kind.__members__ else set()
+    return words
+
+
+def named(row, *keys):
+    return [name.split("::") for key in keys or ("tests", "controls") for name in CATALOGUE[row].get(key, [])]
+
+
+def missing():
+    """Tests that the catalogue names and that do not exist; with where a test of that name is, if there is one."""
+    wrong = []
+    for row in CATALOGUE:
+        for file, function in named(row):
+            if (TESTS / file).exists() and function in functions(file):
+                continue
+            now = [
+                str(p.relative_to(TESTS))
+                for p in TESTS.rglob("test_*.py")
+                if f"def {function}(" in p.read_text("utf-8")
+            ]
+            wrong.append(f"{row}: {file}::{function}" + (f" (now in {now[0]})" if now else ""))
+    return wrong
+
+
+def test_every_row_is_here_or_said_to_come_later():
+    assert set(CATALOGUE) == SCOPE
+    assert set(LATER_ROWS) == ALL - SCOPE
+
+
+def test_every_test_that_is_named_exists():
+    assert missing() == []
+
+
+def test_control_a_test_that_does_not_exist_is_noticed(monkeypatch):
+    wrong = {"tests": ["edge/test_gate.py::test_none", "edge/none.py::test_n1_a_known_person_without_a_right_here"]}
+    monkeypatch.setitem(CATALOGUE, "X1", wrong)
+    assert missing() == [
+        "X1: edge/test_gate.py::test_none",
+        "X1: edge/none.py::test_n1_a_known_person_without_a_right_here (now in edge/test_gate.py)",
+    ]
+
+
+@pytest.mark.parametrize("row", CATALOGUE)
+def test_a_row_has_tests_that_say_its_words(row):
+    entry = CATALOGUE[row]
+    assert set(entry) <= {"words", "tests", "controls", "weaker"}
+    assert entry["tests"]
+    assert set(entry["words"]) <= {*Reason, *Notice, *Outcome, *CONTENT}
+    words = set().union(*(said(file) for file, _ in named(row, "tests")))
+    assert set(entry["words"]) <= words
+
+
+@pytest.mark.parametrize("group", "ABCEG")
+def test_each_group_has_a_control(group):
+    found = [function for row in CATALOGUE if row[0] == group for _, function in named(row, "controls")]
+    assert found
+    assert all("control" in name or "without" in name or "disagrees" in name or name in OWN_CONTROL for name in found)
+
+
+OWN_CONTROL = {"test_the_broker_delivers_again_what_was_not_stored"}
+"""Tests that carry their control as one of their cases."""
+
+
+def test_every_reason_is_produced_or_said_to_come_later():
+    produced = {word for entry in CATALOGUE.values() for word in entry["words"]}
+    assert set(Reason) - produced == set(LATER)
+    assert all(LATER.values())
+    assert all(LATER_ROWS.values())
