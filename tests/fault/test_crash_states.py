@@ -13,7 +13,7 @@ from tests.fault.disk import VARIANTS, Model, State, states
 from tests.fault.explore import Verdicts, explore
 from tests.fault.trace import Trace, record
 
-pytestmark = [pytest.mark.usefixtures("traced"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.usefixtures("traced"), pytest.mark.timeout(1800)]
 MODELS: tuple[Model, ...] = ("ordered", "strict")
 CI_STATES, LONG_STATES = 1000, 6000
 """Per model."""
@@ -58,7 +58,7 @@ def test_nothing_acknowledged_is_lost(room: Path, seed: int, dump: Path, figure:
 
 @pytest.mark.long
 def test_nothing_acknowledged_is_lost_long(room: Path, seed: int, dump: Path, figure: Callable[..., None]) -> None:
-    campaign(room, seed, dump, figure, rounds=90, budget=LONG_STATES)
+    campaign(room, seed, dump, figure, rounds=44, budget=LONG_STATES)
 
 
 @pytest.mark.parametrize(("variant", "budget"), [("normal", 60), ("off", 80), ("early", 80)])
