@@ -65,7 +65,7 @@ async def finish(site, before=None, *, presentations=None, secrets=(), uncounted
     one_row_each(decisions, site.presented if presentations is None else presentations)
     secrets = [PASSWORD, "CANARY-name", *(p.code for p in site.people), *secrets]
     seen += [json.dumps([asdict(e) for e in events]).encode(), json.dumps(site.feed).encode(), site.log().encode()]
-    assert leaks(secrets, [*state_files(site.seen), *((f"output {n}", data) for n, data in enumerate(seen))]) == []
+    assert leaks(secrets, [*state_files(site.where), *((f"output {n}", data) for n, data in enumerate(seen))]) == []
     return decisions
 
 

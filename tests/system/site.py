@@ -80,7 +80,7 @@ class Site:
         self.before, self.env = before, dict(env or {})
         self.folder = Path(tempfile.mkdtemp(prefix="lt-"))  # short: a unix socket's path has at most 107 characters
         self.state = state or self.folder / "state"
-        self.seen = self.state  # how the test sees it, where the daemon lives in a namespace of its own
+        self.where = self.state  # how the test sees it, where the daemon lives in a namespace of its own
         self.broker = Broker(self.folder / "broker")
         self.devices = None
         self.daemon = None
@@ -204,7 +204,7 @@ class Site:
 
     async def _watch(self):
         with contextlib.suppress(ConnectionError, FileNotFoundError):
-            reader, writer = await asyncio.open_unix_connection(self.seen / SOCKET, limit=1 << 20)
+            reader, writer = await asyncio.open_unix_connection(self.where / SOCKET, limit=1 << 20)
             writer.write(b'{"method": "watch"}\n')
             try:
                 while line := await reader.readline():
@@ -244,7 +244,7 @@ class Site:
     # asking
 
     async def ask(self, method, **params):
-        return await asyncio.to_thread(call, self.seen, method, params)
+        return await asyncio.to_thread(call, self.where, method, params)
 
     async def up(self, limit=10.0, lines=None):
         """Wait until the lines are up (and the feed is on); the seconds it took."""
@@ -334,7 +334,7 @@ class Site:
 
     def journal(self, *streams):
         """Every event of the streams (all when none is named), after the daemon has stopped; the chain verified."""
-        with reading(self.seen) as database:
+        with reading(self.where) as database:
             report = verify(database)
             assert report.ok, report.breaks[:3]
             return [r.event for s in streams or Stream for r in read_rows(database.reader, s)]

@@ -35,7 +35,7 @@ class SmallDisk(Site):
             *own, "sh", "-ec", script, "sh", str(self.state), self.size, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert await self._holder.stdout.readline() == b"\n", "a private mount namespace is needed"
-        self.seen = Path(f"/proc/{self._holder.pid}/root{self.state}")
+        self.where = Path(f"/proc/{self._holder.pid}/root{self.state}")
         self.wrap = ("nsenter", "-t", str(self._holder.pid), *(("-U",) if own[1] == "-rm" else ()), "-m", "--")
 
     async def remount(self, how):
@@ -48,23 +48,23 @@ class SmallDisk(Site):
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir(mode=0o700)
         for name in ("lintel.db", "anchors", "state.key"):
-            shutil.copy2(self.seen / name, copy / name)
-        seen, self.seen = self.seen, copy
+            shutil.copy2(self.where / name, copy / name)
+        seen, self.where = self.where, copy
         try:
             return super().journal(*streams)
         finally:
-            self.seen = seen
+            self.where = seen
 
     def fill_up(self):
         """Write until there is no room for another byte."""
-        with (self.seen / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        with (self.where / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             for size in (1 << 16, 1 << 12, 1):
                 with contextlib.suppress(OSError):
                     while file.write(bytes(size)):
                         pass
 
     def make_room(self):
-        (self.seen / "filler").unlink()
+        (self.where / "filler").unlink()
 
     async def alarms(self, present, limit=10.0):
         """Wait for the alarm to stand (or to be over); the seconds it took."""
@@ -209,7 +209,7 @@ def test_the_rig_really_fills_the_disk():
         async with SmallDisk(devices=False) as site:
             site.fill_up()
             try:
-                (site.seen / "one-more").write_bytes(bytes(8192))
+                (site.where / "one-more").write_bytes(bytes(8192))
             except OSError as error:
                 assert error.errno == errno.ENOSPC
             else:
