@@ -48,7 +48,7 @@ MACHINE_PATHS = [
     "/home/" + "runner",
 ]
 WEIGHTS = {".onnx", ".pt", ".pth", ".tflite", ".safetensors", ".h5", ".pb", ".caffemodel", ".rknn", ".engine"}
-LONG_BY_NATURE = {"constraints.txt", "LICENSE", "CHANGELOG.md"}
+LONG_BY_NATURE = {"constraints.txt", "LICENSE", "CHANGELOG.md", "catalogue.toml"}
 
 
 def listed() -> list[Path]:

@@ -183,27 +183,27 @@ def test_a12_deny_wins_for_every_kind_of_subject(tmp_path, subject, blocked, all
 # ---- A13
 
 
-def test_a13_ten_thousand_guesses_at_one_reader(tmp_path):
+def test_a13_five_thousand_guesses_at_one_reader(tmp_path):
     """20 a second: one alarm, hardly any guess is looked up; another reader and a signed pass are not held up."""
 
     async def body(rig):
         await rig.allow("alice")
         rng = random.Random("a13")
-        for n in range(10_000):
+        for n in range(5_000):
             rig.time.move(0.05)
-            guess = rng.choice((Method.CARD, Method.PIN, Method.QR))
+            guess = rng.choice((Method.CARD, Method.PIN))
             await rig.gate.present(rig.reading(f"{rng.randrange(10**8):08}", method=guess))
-            if n % 1000 == 999:
+            if n % 500 == 499:
                 assert await rig.present("alice", door="back") == "granted"
                 assert await rig.present(visitor(now=rig.time.wall, pass_id=n), method=Method.PASS) == "granted"
             elif n % 20 == 0:
                 await asyncio.sleep(0)
         await rig.flush()
         words = [e.reason for e in rig.decisions() if e.device == "gate-reader"]
-        assert len(words) == 10_010
+        assert len(words) == 5_010
         assert words[:6] == ["unknown_credential"] * 5 + ["rate_limited"]
         assert set(words) == {"unknown_credential", "rate_limited", "granted"}
-        assert words.count("unknown_credential") <= 5 + 6 + 500 / 60 + 1
+        assert words.count("unknown_credential") <= 5 + 6 + 250 / 60 + 1
         assert [e.reason for e in rig.events(Stream.ALARM)] == [Notice.GUESSING]
         assert len(rig.lock.orders) == 20
 

@@ -83,7 +83,7 @@ def test_a14_the_device_is_answered_at_the_same_moment(tmp_path):
     async def body(rig):
         await two(rig)
         await timed(rig, 1, wait=True)
-        normal, duress = (await timed(rig, 4, wait=True))["ack"]
+        normal, duress = (await timed(rig, 3, wait=True))["ack"]
         apart = abs(statistics.median(normal) - statistics.median(duress))
         print(f"acknowledgement: medians {apart * 1e3:.2f} ms apart, {statistics.median(normal) * 1e3:.2f} ms")
         assert apart < 0.02, "an acknowledgement waits for the commit: up to half a second when nothing else happens"

@@ -146,7 +146,7 @@ def test_c3_control_without_the_hostile_part_the_files_are_right(tmp_path):
 
 def test_c3_control_without_the_bound_on_dots_a_file_takes_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr("lintel.edge.tables.MAX_DOTS", 10**9)
-    (tmp_path / "x.toml").write_text(".".join("a" * 12_000) + " = 1")
+    (tmp_path / "x.toml").write_text(".".join("a" * 6_000) + " = 1")
     start = time.perf_counter()
     with pytest.raises(ConfigError):
         loader.load(tmp_path / "x.toml")

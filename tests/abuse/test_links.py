@@ -6,7 +6,6 @@ import time
 from contextlib import asynccontextmanager, suppress
 
 import aiomqtt
-import pytest
 
 from lintel.edge import broker as brokers
 from lintel.edge import supervisor
@@ -64,11 +63,11 @@ def test_b9_a_war_over_our_client_id_costs_little_and_is_told(tmp_path):
     async def main():
         async with gate(tmp_path) as rig, site() as place:
             await rig.allow("alice")
-            async with at_work(rig, driver(rig, place.port), limit=1.0) as keeper:
+            async with at_work(rig, driver(rig, place.port), limit=0.5) as keeper:
                 start, busy = time.monotonic(), time.process_time()
                 slow = 0.0
                 async with rival(place) as had:
-                    while time.monotonic() < start + 8:
+                    while time.monotonic() < start + 5:
                         began = time.monotonic()
                         await (await rig.gate.present(rig.reading("alice", door="back")))
                         slow = max(slow, time.monotonic() - began)
@@ -76,7 +75,7 @@ def test_b9_a_war_over_our_client_id_costs_little_and_is_told(tmp_path):
                 busy, took = time.process_time() - busy, time.monotonic() - start
                 await until(lambda: keeper.state is State.UP, 10.0)
                 assert len(had) > 3, "there was a war"
-                assert len(had) < took / 0.5 + 6, "it is not fought at full speed"
+                assert len(had) < took / 0.25 + 6, "it is not fought at full speed"
                 assert busy < 0.25 * took, "test, rival and gateway together"
                 assert slow < 1.0
                 (event,) = await told(rig, Notice.TAKEOVER)
@@ -197,26 +196,22 @@ def test_e15_control_without_the_fold_every_flap_is_two_rows(tmp_path, monkeypat
     run(body, tmp_path)
 
 
-@pytest.mark.parametrize("waiting", [True, False])
-def test_e15_a_flap_of_the_real_line_creates_no_order(tmp_path, waiting):
-    """The broker goes and comes six times, with and without readings in its queue."""
+def test_e15_a_flap_of_the_real_line_creates_no_order(tmp_path):
+    """The broker goes and comes six times."""
 
     async def main():
         async with gate(tmp_path) as rig, site() as place:
             await rig.allow("alice")
             async with at_work(rig, driver(rig, place.port)) as keeper:
-                for _ in range(6):
-                    if waiting:
-                        async with place.client("device") as client:
-                            await publish(client, f"mqtt/face/{A}/QRCode", qr("alice"))
-                        await decided(rig, 1)
-                    orders = len(rig.lock.orders)
+                for n in range(1, 7):
+                    async with place.client("device") as client:
+                        await publish(client, f"mqtt/face/{A}/QRCode", qr("alice"))
+                    assert [e.reason for e in await decided(rig, n)] == ["granted"] * n
                     await place.stop()
                     await until(lambda: keeper.state is State.LOST)
                     await place.start()
                     await until(lambda: keeper.state is State.UP, 10.0)
                     await rig.flush()
-                    assert len(rig.lock.orders) == orders
-            assert len(rig.lock.orders) == (6 if waiting else 0)
+                    assert len(rig.lock.orders) == n
 
     asyncio.run(main())
