@@ -118,6 +118,7 @@ class Link:
             part = topics[start : start + 100]
             with _lost():
                 codes = await self._client.subscribe([(topic, qos) for topic in part])
+            _heed_cancel()
             declined = [t for t, code in zip(part, codes, strict=True) if _value(code) >= 128]
             if declined:
                 raise Refused(
@@ -128,6 +129,7 @@ class Link:
         """Subscribe no longer."""
         with _lost():
             await self._client.unsubscribe(list(topics))
+        _heed_cancel()
 
     def post(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 0, at once. Raises NotSent when it can not leave."""
@@ -139,6 +141,7 @@ class Link:
         """Publish with QoS 1 and wait for the PUBACK. Raises NotSent when it did not go out, Lost when unsure."""
         try:
             await self._client.publish(topic, payload, qos=1, timeout=limit)
+            _heed_cancel()
         except aiomqtt.MqttCodeError as error:
             raise NotSent(str(error)) from None
         except aiomqtt.MqttError as error:
@@ -215,6 +218,13 @@ async def _enter(client: aiomqtt.Client, hang_up: Callable[[], object]) -> None:
             entering.exception()  # looked at, so that nobody reports it as never retrieved
         hang_up()
         raise
+
+
+def _heed_cancel() -> None:
+    """aiomqtt waits by `asyncio.wait_for`, which in Python 3.11 loses a cancellation that comes with the answer."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @contextmanager

@@ -86,14 +86,9 @@ class Session:
             terminal.seen = now
         for route in self._routes.values():
             route.muted = 0.0
-        answers = [topic for topic, route in self._routes.items() if route.only_answers]
         async with self._tasks as tasks:
-            # listening first: some brokers wait for the PUBACK of a retained message before they send the SUBACK
-            for work in (self._consume(), self.out.send(), self._watch()):
-                tasks.create_task(work)
-            await self._link.subscribe([self._barrier, *(t for t in self._routes if t not in answers)])
-            await self._link.subscribe(answers, qos=0)  # an answer that is late is worth nothing: no PUBACK for it
-            for work in (self._pulse(), self._tick()):
+            # listening beside it: some brokers wait for the PUBACK of a retained message before they send the SUBACK
+            for work in (self._consume(), self.out.send(), self._watch(), self._tick(), self._subscribe()):
                 tasks.create_task(work)
 
     def end(self) -> None:
@@ -110,6 +105,12 @@ class Session:
 
     async def _watch(self) -> None:
         await asyncio.shield(self._broken)
+
+    async def _subscribe(self) -> None:
+        answers = [topic for topic, route in self._routes.items() if route.only_answers]
+        await self._link.subscribe([self._barrier, *(t for t in self._routes if t not in answers)])
+        await self._link.subscribe(answers, qos=0)  # an answer that is late is worth nothing: no PUBACK for it
+        await self._pulse()
 
     async def _pulse(self) -> None:
         start = self._clock.now().mono
