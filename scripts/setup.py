@@ -36,7 +36,7 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
 Word = str | Path
 
 
-class Failed(Exception):  # noqa: N818 -- the set-up failed; the message has been said
+class Failed(Exception):
     """The set-up cannot go on."""
 
 
