@@ -122,19 +122,34 @@ class Store:
         if time.time() - newest_snapshot(self.database.directory) >= SNAPSHOT_S and not self.writer.fault:
             await asyncio.to_thread(snapshot, self.database)
 
-    async def import_rows(self, params: Mapping[str, Any], digest: Digester, zone: tzinfo | None) -> dict[str, Any]:
+    async def import_rows(
+        self,
+        params: Mapping[str, Any],
+        digest: Digester,
+        zone: tzinfo | None,
+        *,
+        at: float | None = None,
+        trusted: bool = False,
+    ) -> dict[str, Any]:
         """Apply an import file: {"text", "form": "csv" or "json", "partial", "replace"}.
 
         Answers with the counts and every mistake as [where, expected]. With mistakes nothing is applied unless
-        `partial`, and never a whole list: people whose row is wrong would be deleted by it.
+        `partial`, and never a whole list: people whose row is wrong would be deleted by it. `replace` deletes only
+        what the file could have named: a CSV credentials, JSON what its sections are of.
+
+        `at`: now, Unix seconds; `trusted`: the clock that says so is synced. Without it the system clock is taken,
+        but never a time before the newest event.
         """
-        changes, mistakes = await asyncio.to_thread(
-            transfer.parse, str(params["text"]), str(params["form"]), digest, zone
+        changes, mistakes, types = await asyncio.to_thread(
+            transfer.parse_whole, str(params["text"]), str(params["form"]), digest, zone
         )
         if mistakes and (not params.get("partial") or params.get("replace")):
             applied = Applied(0, 0, 0, self.allowlist.revision)
         else:
-            applied = await self.allowlist.apply_import(changes, at=time.time(), replace=bool(params.get("replace")))
+            at = at if at is not None else max(time.time(), self.journal.newest_ts() / 1000)
+            applied = await self.allowlist.apply_import(
+                changes, at=at, replace=bool(params.get("replace")), types=types, trusted=trusted
+            )
         return {
             "put": applied.put, "deleted": applied.deleted, "kept": applied.kept, "revision": applied.revision,
             "mistakes": [[m.where, m.expected] for m in mistakes] + [list(e) for e in applied.errors],

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Credential, Direction, Event, Status
 from lintel.edge.schedules import Schedule
-from lintel.edge.store.apply import Applier
+from lintel.edge.store.apply import Applier, pass_name
 from lintel.edge.store.chain import encode
 from lintel.edge.store.changes import (
     KINDS,
@@ -72,13 +72,14 @@ class Allowlist:
         if len(digest) != 16:
             return None
         try:
-            row = self._database.reader.execute(_FIND, (int.from_bytes(digest[:8], "big", signed=True),)).fetchone()
+            key, tail = split_digest(digest)
+            row = self._database.reader.execute(_FIND, (key,)).fetchone()
+            if row is None or row[0] != tail:
+                return None
+            uses = 0 if row[10] is None else self._uses(CREDENTIAL_SPACE, key)
         except sqlite.Error as error:
             raise self._unreadable(error) from None
-        if row is None or row[0] != digest[8:]:
-            return None
         _, name, person, kind, method, status, groups, valid_from, valid_to, schedule, limit, duress = row
-        uses = 0 if limit is None else self._uses(CREDENTIAL_SPACE, split_digest(digest)[0])
         return Credential(
             name or digest.hex(), person, KINDS[kind], METHODS[method], STATUSES[status], groups_of(groups),
             valid_from, valid_to, schedule, limit, uses, duress == 1,
@@ -88,7 +89,7 @@ class Allowlist:
         """What is known here about a visitor pass: its row, or only its uses. Raises StoreError."""
         try:
             row = self._database.reader.execute(
-                "SELECT status, secret, groups, valid_from, valid_to, use_limit, person FROM visitor_pass"
+                "SELECT id, status, secret, groups, valid_from, valid_to, use_limit, person FROM visitor_pass"
                 " WHERE pass_id = ?",
                 (pass_id,),
             ).fetchone()
@@ -98,16 +99,18 @@ class Allowlist:
                     "SELECT 1 FROM tombstone WHERE type = 'visitor_pass' AND id = ?", (pass_name(pass_id),)
                 ).fetchone()
             )
+            uses = self._uses(PASS_SPACE, pass_id)
         except sqlite.Error as error:
             raise self._unreadable(error) from None
-        uses = self._uses(PASS_SPACE, pass_id)
         if row is None:
             if not uses and not gone:
                 return None
             status = Status.REVOKED if gone else Status.ACTIVE
-            return PassRow(pass_id, status, None, frozenset(), None, None, None, uses, "")
-        status, secret, groups, valid_from, valid_to, limit, person = row
-        return PassRow(pass_id, STATUSES[status], secret, groups_of(groups), valid_from, valid_to, limit, uses, person)
+            return PassRow(pass_id, status, None, frozenset(), None, None, None, uses, "", pass_name(pass_id))
+        name, status, secret, groups, valid_from, valid_to, limit, person = row
+        return PassRow(
+            pass_id, STATUSES[status], secret, groups_of(groups), valid_from, valid_to, limit, uses, person, name
+        )
 
     def site(self) -> SiteData:
         """Schedules, holidays, blocks, lockdown and the age of the list. Raises StoreError."""
@@ -159,13 +162,24 @@ class Allowlist:
 
         return self._writer.submit(work, now=True, lone=True)
 
-    def apply_import(self, changes: Iterable[Change], *, at: float, replace: bool) -> "asyncio.Future[Applied]":
-        """Apply an operator's file in one transaction; the cursor stays. `replace`: the file is the whole list."""
+    def apply_import(
+        self,
+        changes: Iterable[Change],
+        *,
+        at: float,
+        replace: bool,
+        types: Collection[Type] = tuple(Type),
+        trusted: bool = False,
+    ) -> "asyncio.Future[Applied]":
+        """Apply an operator's file in one transaction; the cursor stays. `replace`: it is everything of these `types`.
+
+        `at`: Unix seconds; `trusted`: they are surely not too late, so that old tombstones may go.
+        """
         held = list(changes)
 
         def work(conn: Connection) -> Applied:
-            applier = Applier(conn, at)
-            applier.apply(held, full=replace)
+            applier = Applier(conn, at, local=True, trusted=trusted)
+            applier.apply(held, full=replace, types=types)
             applier.note({"synced_at": at})
             return self._finish(applier, whole=True)
 
@@ -218,7 +232,7 @@ class Allowlist:
 
     def _finish(self, applier: Applier, *, whole: bool) -> Applied:
         if whole:
-            applier.note({"fault": None})
+            applier.note({"fault": None, "restored": None})
         self._changed = True
         return applier.report(self.revision + 1)
 
@@ -231,11 +245,6 @@ class Allowlist:
     def _unreadable(self, error: Exception) -> StoreError:
         word = fault_word(error, self._database.directory)
         return StoreError(word, f"the allowlist can not be read: {error}")
-
-
-def pass_name(pass_id: int) -> str:
-    """The id of a visitor pass that came without one; the same as in `model.Credential.id`."""
-    return f"vp_{pass_id}"
 
 
 def take(conn: Connection, use: CountedUse | PassUse | StepUse) -> bool:
@@ -290,5 +299,5 @@ def read_site(conn: Connection) -> SiteData:
     return SiteData(
         MappingProxyType(schedules), holidays, MappingProxyType(blocks), lockdown,  # type: ignore[arg-type]
         number("synced_at"), number("fresh_until"), int(state.get("epoch", 0)), int(state.get("seq", 0)),
-        "fault" in state,
+        "fault" in state, "restored" in state,
     )  # fmt: skip

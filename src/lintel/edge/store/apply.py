@@ -2,10 +2,11 @@
 
 The highest revision wins; at the same revision deny wins (a tombstone over a row, revoked over suspended over active).
 A revocation is sticky: only a higher revision lifts it. A tombstone remembers the revision for at least 90 days.
+An operator's file without revisions is newer than what is stored, but it lifts no revocation and no erasure.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lintel.edge.model import Status
 from lintel.edge.store.changes import (
@@ -34,18 +35,34 @@ _PUT_CREDENTIAL = (
     " duress = excluded.duress, rev = excluded.rev"
 )  # no REPLACE: it opens a statement journal for every row, gigabytes in a large import
 _REVOKED = STATUSES.index(Status.REVOKED)
+_STICKY = ("revoked", "erased")
+_REPLACED = "replaced"
+"""Why a tombstone stands for what a local list left out: any later list may name it again."""
+_LIVE = (
+    "SELECT 'credential', coalesce(id, lower(printf('%016x', key) || hex(tail))),"
+    " lower(printf('%016x', key) || hex(tail)), rev, status FROM credential"
+    " UNION ALL SELECT 'visitor_pass', id, 'vp_' || pass_id, rev, status FROM visitor_pass"
+    " UNION ALL SELECT type, id, id, rev, 0 FROM site_item"
+)
+"""Type, name, name without an id of its own, revision and status of everything there is."""
 
 
 class Applier:
-    """One transaction's worth of changes. `at`: Unix seconds, the age of new tombstones is counted from it."""
+    """One transaction's worth of changes. `at`: Unix seconds, the age of new tombstones is counted from it.
 
-    def __init__(self, conn: Connection, at: float) -> None:
+    `local`: an operator's file, not the cloud. `trusted`: `at` may be believed, so that old tombstones go.
+    """
+
+    def __init__(self, conn: Connection, at: float, *, local: bool = False, trusted: bool = True) -> None:
         self._conn = conn
         self._at = at
+        self._local = local
+        self._trusted = trusted
         self._put = self._deleted = self._kept = 0
         self._errors: list[tuple[str, str]] = []
-        self._graves: dict[tuple[str, str], int] = {
-            (kind, name): rev for kind, name, rev in conn.execute("SELECT type, id, rev FROM tombstone")
+        self._graves: dict[tuple[str, str], tuple[int, str]] = {
+            (kind, name): (rev, why)
+            for kind, name, rev, why in conn.execute("SELECT type, id, rev, why FROM tombstone")
         }
 
     def cursor(self) -> tuple[int, int]:
@@ -68,20 +85,24 @@ class Applier:
         """What was done."""
         return Applied(self._put, self._deleted, self._kept, revision, tuple(self._errors))
 
-    def apply(self, changes: Sequence[Change], *, full: bool) -> None:
-        """Deletions first, so that a card may change hands inside one checkpoint."""
+    def apply(self, changes: Sequence[Change], *, full: bool, types: Collection[Type] = tuple(Type)) -> None:
+        """Deletions first, so that a card may change hands inside one checkpoint.
+
+        `full`: the changes are everything there is of these `types`.
+        """
         if len(changes) > LARGE:
             self._conn.execute(f"PRAGMA cache_size = -{LARGE_CACHE_KIB}")  # pragmas take no bound parameters
         try:
-            self._apply(changes, full=full)
+            self._apply(changes, frozenset(map(str, types)) if full else frozenset())
         finally:
             self._conn.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
 
-    def _apply(self, changes: Sequence[Change], *, full: bool) -> None:
+    def _apply(self, changes: Sequence[Change], swept: frozenset[str]) -> None:
         for change in changes:
             if isinstance(change, Del):
                 self._delete(change)
-        named: set[tuple[str, str]] = set()
+        if swept:
+            self._sweep(changes, swept)
         for change in sorted(changes, key=_order):
             if isinstance(change, Del):
                 continue
@@ -91,38 +112,40 @@ class Applier:
                 self._pass(change)
             else:
                 self._item(change)
-            if full:
-                named.add(_name(change))
-        if full:
-            self._sweep(named)
-        self._conn.execute("DELETE FROM tombstone WHERE at < ?", (self._at - TOMBSTONE_S,))
+        if self._trusted:
+            self._conn.execute("DELETE FROM tombstone WHERE at < ?", (self._at - TOMBSTONE_S,))
 
-    def _sweep(self, named: set[tuple[str, str]]) -> None:
-        """Delete what a full list does not name."""
-        for kind, name, rev in self._conn.execute(
-            "SELECT 'credential', coalesce(id, lower(printf('%016x', key) || hex(tail))), rev FROM credential"
-            " UNION ALL SELECT 'visitor_pass', id, rev FROM visitor_pass UNION ALL SELECT type, id, rev FROM site_item"
-        ).fetchall():
-            if (kind, name) not in named:
-                self._delete(Del(Type(kind), name, rev, "out_of_scope"))
+    def _sweep(self, changes: Sequence[Change], types: frozenset[str]) -> None:
+        """Delete what a full list does not name. A local list names a card also without its id, and lifts nothing."""
+        puts = [change for change in changes if not isinstance(change, Del)]
+        named = {name for put in puts for name in _names(put)[: 1 + self._local]}
+        for kind, name, plain, rev, status in self._conn.execute(_LIVE).fetchall():
+            if kind not in types or (kind, name) in named or (self._local and (kind, plain) in named):
+                continue
+            if not (self._local and status == _REVOKED):
+                self._delete(Del(Type(kind), name, rev, _REPLACED if self._local else "out_of_scope"))
 
     # revisions
 
     def _revision(
-        self, kind: Type, name: str, rev: int | None, rank: int, stored: tuple[int, int] | None
+        self, kind: Type, names: Collection[str], rev: int | None, rank: int, stored: tuple[int, int] | None
     ) -> int | None:
         """The revision to store, or None when what is stored stays.
 
-        `rank` (of the status) breaks ties; `stored` is the live row's (rev, rank).
+        `names`: those under which a tombstone may stand; `rank` (of the status) breaks ties; `stored` is the live
+        row's (rev, rank).
         """
-        grave = self._graves.get((str(kind), name))
-        if rev is None:  # a local import: newer than what is stored, but it lifts no revocation
-            if grave is not None or (stored is not None and stored[1] == _REVOKED != rank):
+        graves = {name: self._graves[str(kind), name] for name in names if (str(kind), name) in self._graves}
+        if rev is None:
+            sticky = any(why in _STICKY for _, why in graves.values())
+            if sticky or (stored is not None and stored[1] == _REVOKED != rank):
                 return None
-            return stored[0] + 1 if stored is not None else 1
-        if (grave is not None and rev <= grave) or (stored is not None and (rev, rank) < stored):
+            rev = 1 + max([rev for rev, _ in graves.values()] + ([stored[0]] if stored is not None else [0]))
+        elif any(rev <= grave and why != _REPLACED for grave, why in graves.values()) or (
+            stored is not None and (rev, rank) < stored
+        ):
             return None
-        if grave is not None:
+        for name in graves:
             del self._graves[str(kind), name]
             self._conn.execute("DELETE FROM tombstone WHERE type = ? AND id = ?", (str(kind), name))
         return rev
@@ -130,7 +153,7 @@ class Applier:
     def _delete(self, change: Del) -> None:
         kind, name = change.type, change.id
         row = self._conn.execute(*_stored(kind, name)).fetchone()
-        stored = row[0] if row else None
+        stored, plain = row or (None, name)
         rev = change.rev if change.rev is not None else (stored or 0) + 1
         if stored is not None and rev < stored:
             self._kept += 1
@@ -138,36 +161,53 @@ class Applier:
         if stored is not None:
             self._conn.execute(*_remove(kind, name))
             self._deleted += 1
-        self._graves[str(kind), name] = max(rev, self._graves.get((str(kind), name), rev))
-        self._conn.execute(
-            "INSERT INTO tombstone VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (type, id) DO UPDATE SET rev = excluded.rev, why = excluded.why, at = excluded.at"
-            " WHERE excluded.rev > tombstone.rev",
-            (str(kind), name, rev, change.why, self._at),
-        )
+        self._bury(kind, name, rev, change.why)
+        if plain != name and (kind is Type.VISITOR_PASS or change.why in _STICKY):
+            self._bury(kind, plain, rev, change.why)  # found also by those who know only the card or the pass's number
+
+    def _bury(self, kind: Type, name: str, rev: int, why: str) -> None:
+        """Leave a tombstone; of two the higher revision stays, and the word that nothing local lifts."""
+        old = self._graves.get((str(kind), name))
+        if old is not None:
+            why = old[1] if old[1] in _STICKY or (rev <= old[0] and why not in _STICKY) else why
+            rev = max(rev, old[0])
+        if old != (rev, why):
+            self._graves[str(kind), name] = rev, why
+            self._conn.execute(
+                "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?)", (str(kind), name, rev, why, self._at)
+            )
 
     # the three shapes
 
     def _credential(self, put: CredentialPut) -> None:
         key, tail = int.from_bytes(put.digest[:8], "big", signed=True), put.digest[8:]
-        name = put.id or put.digest.hex()
+        plain = put.digest.hex()
+        name = put.id or plain
         there = self._conn.execute("SELECT tail, id, rev, status FROM credential WHERE key = ?", (key,)).fetchone()
         if there is not None and there[0] != tail:
             self._errors.append((name, "its digest collides with another credential's; give it another code"))
             return
-        mine = there if there is not None and (there[1] or put.digest.hex()) == name else None
-        if mine is None and put.id:  # the same id may stand under an older digest
-            mine = self._conn.execute("SELECT tail, id, rev, status FROM credential WHERE id = ?", (put.id,)).fetchone()
         rank = STATUSES.index(put.status)
-        rev = self._revision(Type.CREDENTIAL, name, put.rev, rank, (mine[2], mine[3]) if mine else None)
+        stored = there[2:] if there is not None and (there[1] or plain) == name else None
+        other = there[2:] if there is not None and stored is None else None
+        if stored is None and put.id:  # the same id may stand under an older digest
+            stored = self._conn.execute("SELECT rev, status FROM credential WHERE id = ?", (put.id,)).fetchone()
+        names = {name}
+        if put.rev is None:  # newer than whatever this card was until now
+            names.add(plain)
+            if other is not None:
+                stored = other if stored is None else (max(stored[0], other[0]), max(stored[1], other[1]))
+        taken = other is not None and other[1] == _REVOKED and put.rev is not None and put.rev <= other[0]
+        rev = None if taken else self._revision(Type.CREDENTIAL, names, put.rev, rank, stored)
         if rev is None:
             self._kept += 1
             return
+        own = put.id or (there[1] if there is not None and put.rev is None else None)
         if put.id:
             self._conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
         self._conn.execute(
             _PUT_CREDENTIAL,
-            (key, tail, put.id or None, put.person, KINDS.index(put.kind), METHODS.index(put.method), rank,
+            (key, tail, own, put.person, KINDS.index(put.kind), METHODS.index(put.method), rank,
              " ".join(put.groups), put.valid_from, put.valid_to, put.schedule, put.use_limit, int(put.duress), rev),
         )  # fmt: skip
         if put.uses:
@@ -177,10 +217,10 @@ class Applier:
         self._put += 1
 
     def _pass(self, put: PassPut) -> None:
-        name = put.id or f"vp_{put.pass_id}"
+        (_, name), (_, plain) = _names(put)
         there = self._conn.execute("SELECT rev, status FROM visitor_pass WHERE pass_id = ?", (put.pass_id,)).fetchone()
         rank = STATUSES.index(put.status)
-        rev = self._revision(Type.VISITOR_PASS, name, put.rev, rank, there)
+        rev = self._revision(Type.VISITOR_PASS, {name, plain}, put.rev, rank, there)
         if rev is None:
             self._kept += 1
             return
@@ -196,7 +236,7 @@ class Applier:
 
     def _item(self, put: ItemPut) -> None:
         there = self._conn.execute(*_stored(put.type, put.id)).fetchone()
-        rev = self._revision(put.type, put.id, put.rev, 0, (there[0], 0) if there else None)
+        rev = self._revision(put.type, (put.id,), put.rev, 0, (there[0], 0) if there else None)
         if rev is None:
             self._kept += 1
             return
@@ -218,12 +258,20 @@ def _order(change: Change) -> int:
     return int.from_bytes(change.digest[:8], "big", signed=True) if isinstance(change, CredentialPut) else 0
 
 
-def _name(put: Put) -> tuple[str, str]:
+def pass_name(pass_id: int) -> str:
+    """The id of a visitor pass that came without one; the same as in `model.Credential.id`."""
+    return f"vp_{pass_id}"
+
+
+def _names(put: Put) -> tuple[tuple[str, str], tuple[str, str]]:
+    """(type, name) of its own, and without an id."""
     if isinstance(put, CredentialPut):
-        return str(Type.CREDENTIAL), put.id or put.digest.hex()
-    if isinstance(put, PassPut):
-        return str(Type.VISITOR_PASS), put.id or f"vp_{put.pass_id}"
-    return str(put.type), put.id
+        kind, plain = str(Type.CREDENTIAL), put.digest.hex()
+    elif isinstance(put, PassPut):
+        kind, plain = str(Type.VISITOR_PASS), pass_name(put.pass_id)
+    else:
+        kind, plain = str(put.type), put.id
+    return (kind, put.id or plain), (kind, plain)
 
 
 def _digest_key(name: str) -> int:
@@ -236,10 +284,14 @@ def _digest_key(name: str) -> int:
 
 def _stored(kind: Type, name: str) -> tuple[str, tuple[object, ...]]:
     if kind is Type.CREDENTIAL:
-        return "SELECT rev FROM credential WHERE id = ? OR (key = ? AND id IS NULL)", (name, _digest_key(name))
+        return (
+            "SELECT rev, lower(printf('%016x', key) || hex(tail)) FROM credential"  # noqa: ISC004
+            " WHERE id = ? OR (key = ? AND id IS NULL)",
+            (name, _digest_key(name)),
+        )
     if kind is Type.VISITOR_PASS:
-        return "SELECT rev FROM visitor_pass WHERE id = ?", (name,)
-    return "SELECT rev FROM site_item WHERE type = ? AND id = ?", (str(kind), name)
+        return "SELECT rev, 'vp_' || pass_id FROM visitor_pass WHERE id = ?", (name,)
+    return "SELECT rev, id FROM site_item WHERE type = ? AND id = ?", (str(kind), name)
 
 
 def _remove(kind: Type, name: str) -> tuple[str, tuple[object, ...]]:

@@ -124,6 +124,8 @@ class PassRow:
     use_limit: int | None
     uses: int
     person: str
+    id: str
+    """Its own id, under which it may be blocked; `vp_<pass_id>` for one that came without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class SiteData:
     """What holds for every door at one revision.
 
     `blocks` maps a person's, credential's or pass's id to the block's end (None: for ever). `fault`: the list was lost
-    and nothing may be decided from it until the next full checkpoint or import.
+    and nothing may be decided from it until the next full checkpoint or import. `restored`: it comes from a snapshot,
+    uses that were taken since are not in it.
     """
 
     schedules: Mapping[str, Schedule] = field(default_factory=lambda: MappingProxyType({}))
@@ -143,6 +146,7 @@ class SiteData:
     epoch: int = 0
     seq: int = 0
     fault: bool = False
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def snapshot(database: Database) -> Path:
                 rows = source.execute(f"SELECT * FROM {table}")  # noqa: S608
                 marks = ", ".join("?" * len(rows.description))
                 target.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608
+            target.execute("INSERT OR IGNORE INTO state VALUES ('restored', '1')")  # what it is, whenever it is opened
             target.execute("COMMIT")
         finally:
             source.close()

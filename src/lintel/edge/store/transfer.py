@@ -35,7 +35,10 @@ COLUMNS = (
 PASS_KEYS = (
     "pass_id", "secret", "groups", "valid_from", "valid_to", "use_limit", "uses", "status", "person", "rev", "id",
 )  # fmt: skip
-SECTIONS = ("credentials", "passes", "schedules", "holidays", "blocks")
+SECTIONS = {
+    "credentials": Type.CREDENTIAL, "passes": Type.VISITOR_PASS, "schedules": Type.SCHEDULE,
+    "holidays": Type.HOLIDAY_SET, "blocks": Type.BLOCK,
+}  # fmt: skip
 
 Parsed = tuple[list[Change], list[Mistake]]
 
@@ -66,12 +69,20 @@ def read_text(path: Path) -> str:
 
 def parse(text: str, form: str, digest: Digester, zone: tzinfo | None = None) -> Parsed:
     """Changes and mistakes of an import text; `form` is "csv" or "json"."""
+    changes, mistakes, _ = parse_whole(text, form, digest, zone)
+    return changes, mistakes
+
+
+def parse_whole(
+    text: str, form: str, digest: Digester, zone: tzinfo | None = None
+) -> tuple[list[Change], list[Mistake], frozenset[Type]]:
+    """As `parse`, with the types that the text speaks of: a list that replaces says nothing about the others."""
     reader = _Reader(digest, zone)
     if form == "json":
         reader.document(text)
     else:
         reader.table(text)
-    return reader.changes, reader.mistakes
+    return reader.changes, reader.mistakes, frozenset(reader.types)
 
 
 class _Reader:
@@ -83,9 +94,11 @@ class _Reader:
         self._seen: dict[object, str] = {}
         self.changes: list[Change] = []
         self.mistakes: list[Mistake] = []
+        self.types: set[Type] = set()
 
     def table(self, text: str) -> None:
         """A CSV text: the first line names the columns."""
+        self.types.add(Type.CREDENTIAL)
         rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
             header = [name.strip() for name in next(rows, [])]
@@ -119,6 +132,7 @@ class _Reader:
             if not self.mistakes:
                 self._mistake("file", f"expected an object with {', '.join(SECTIONS)}{what}")
             return
+        self.types.update(SECTIONS[name] for name in document)
         for section, shape in (("credentials", self._credential), ("passes", self._pass)):
             rows = document.get(section, [])
             if not isinstance(rows, list):
@@ -126,15 +140,13 @@ class _Reader:
                 continue
             for n, row in enumerate(rows):
                 self._row(f"{section}[{n}]", row, shape)
-        for section, kind in (
-            ("schedules", Type.SCHEDULE), ("holidays", Type.HOLIDAY_SET), ("blocks", Type.BLOCK),
-        ):  # fmt: skip
+        for section in ("schedules", "holidays", "blocks"):
             docs = document.get(section, {})
             if not isinstance(docs, dict):
                 self._mistake(section, "expected an object with names as keys")
                 continue
             for name, doc in docs.items():
-                self._item(section, kind, name, doc)
+                self._item(section, SECTIONS[section], name, doc)
 
     def _json(self, text: str) -> object:
         try:
