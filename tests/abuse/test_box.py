@@ -15,7 +15,8 @@ from lintel.edge.store import Store, chain, derive, state_key
 from lintel.edge.store import database as db
 from tests.edge.store.helpers import event
 from tests.system.invariants import finish, vitals
-from tests.system.site import run, visitor
+from tests.system.people import visitor
+from tests.system.site import run
 
 DAY = 86_400.0
 YEAR = 365 * DAY

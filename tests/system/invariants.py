@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lintel.edge.model import Reason
 
-from .site import DOORS, PASSWORD
+from .people import DOORS, PASSWORD
 
 ORDER_LIFE = 3.2
 """An order is void 3 s after its decision, and a decision is dated before its order."""

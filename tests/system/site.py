@@ -13,52 +13,23 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lintel.edge.control import SOCKET, call
 from lintel.edge.digests import Digester
 from lintel.edge.errors import LintelError
-from lintel.edge.model import Method, PersonKind, Stream
-from lintel.edge.passes import Claims, issue
-from lintel.edge.store import CredentialPut, Store, derive, state_key, state_lock
+from lintel.edge.model import Stream
+from lintel.edge.store import Store, derive, state_key, state_lock
 from lintel.edge.store.reading import reading
 from lintel.edge.store.rows import read_rows
 from lintel.edge.store.verify import verify
 from lintel.simulators.client import Simulator
 from tests.brokers import Site as Broker
 
-SITE = 0x00C0FFEE
-SEED = bytes(range(32))
-PUBLIC = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
-GROUPS = ("public", "tower-a")
-DOORS = ("gate", "back")
-TERMINAL = {"gate": "1001", "back": "1002"}
-RELAY = "shelly-gate"
-LOCK = {"gate": RELAY, "back": TERMINAL["back"]}
-PASSWORD = "CANARY-mqtt-password"
+from .people import DOORS, GROUPS, LOCK, PASSWORD, PUBLIC, RELAY, RESIDENTS, SITE, TERMINAL, credentials
+
 DECIDED = 8.0
 PYTHON = (sys.executable, "-X", "dev") if os.environ.get("LINTEL_DEV") else (sys.executable,)
-
-
-@dataclass
-class Person:
-    """Somebody on the allowlist; `code` is the opaque QR code, a canary that must turn up nowhere."""
-
-    id: str
-    code: str
-    options: dict = field(default_factory=dict)
-    face: bool = True
-
-
-def person(name, **options):
-    face = options.pop("face", True)
-    return Person(name, f"CANARY-{name}-7f3a", options, face)
-
-
-RESIDENTS = [person(f"res{n}") for n in range(40)]
-"""Whose code is held before a reader twice within 1.5 s is one presentation, so there are several."""
-RESIDENT = RESIDENTS[0]
 
 
 class Site:
@@ -346,20 +317,6 @@ class Site:
 def device(name, line, profile, door, address=""):
     lines = ["[[device]]", f'id = "{name}"', f'line = "{line}"', f'profile = "{profile}"', f'door = "{door}"']
     return [*lines, f'address = "{address}"'] if address else lines
-
-
-def credentials(digest, who):
-    options = {"kind": PersonKind.OWNER, "groups": ("public",), **who.options}
-    kind, groups = options.pop("kind"), options.pop("groups")
-    yield CredentialPut(digest(Method.QR, who.code), who.id, kind, Method.QR, groups, **options)
-    if who.face:
-        yield CredentialPut(digest(Method.FACE, who.id), who.id, kind, Method.FACE, groups, **options)
-
-
-def visitor(uses=0, start=-600, minutes=60, mask=1, pass_id=42, seed=SEED, site=SITE, key_id=7, flags=0):
-    """The token of a static pass, times relative to now."""
-    now = time.time()
-    return issue(seed, site, Claims(1, flags, key_id, pass_id, int((now + start) // 60), minutes, mask, uses))
 
 
 def run(body, *args, **options):

@@ -8,7 +8,8 @@ import time
 import paho.mqtt.client as paho
 
 from .invariants import finish, vitals
-from .site import RELAY, SITE, Site, run
+from .people import RELAY, SITE
+from .site import Site, run
 from .terminals import Terminals, publish, record_of
 
 NOISE = 2.0

@@ -9,7 +9,8 @@ from pathlib import Path
 from lintel.edge.store.reading import reading
 
 from .invariants import finish, vitals
-from .site import run, visitor
+from .people import visitor
+from .site import run
 
 INJECTIONS = ["' OR 1=1 --", '"; DROP TABLE credential;--', "%00", "{{7*7}}", "$(reboot)", "../../etc/passwd"]
 BYTES = [

@@ -10,7 +10,8 @@ import pytest
 
 from lintel.edge.store.reading import reading
 
-from .site import Site, person
+from .people import person
+from .site import Site
 from .terminals import Terminals, record_of
 
 ONCE = [person(f"once{n:03}", use_limit=1) for n in range(400)]

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from .invariants import finish, vitals
-from .site import Site, person, visitor
+from .people import person, visitor
+from .site import Site
 
 NOISE = 2.0
 COUNTED = [person(f"counted{n}", use_limit=1, face=False) for n in range(4)]
