@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Status
-from lintel.edge.store import Del, ItemPut, PassPut, Store, Type, connection
+from lintel.edge.model import Status, Stream
+from lintel.edge.store import CountedUse, Del, ItemPut, PassPut, Store, Type, connection
 from lintel.edge.store.recovery import newest_snapshot
 
 from .helpers import DIGEST, card, digest, event, opened
@@ -229,5 +229,26 @@ def test_a_damaged_count_of_uses_is_a_storage_fault(tmp_path: Path, monkeypatch:
             store.allowlist.find(digest(1))
         with pytest.raises(StoreError):
             store.allowlist.visitor_pass(7)
+
+    run(tmp_path, body)
+
+
+def test_a_use_behind_a_long_import_is_not_burned(tmp_path: Path) -> None:
+    async def body(store: Store) -> None:
+        await store.allowlist.apply_import([card(1, use_limit=1)], at=1.0, replace=False)
+
+        def take(seconds: float) -> "asyncio.Future[bool]":
+            limit = time.monotonic() + seconds
+            return store.allowlist.consume(CountedUse(digest(1)), event(1), event(2), deadline=limit)
+
+        busy = store.writer.submit(lambda _: time.sleep(0.4), now=True, lone=True)
+        late = take(0.1)
+        with pytest.raises(StoreError, match="too late") as caught:
+            await late
+        assert caught.value.word == "commit_failed"
+        await busy
+        assert not list(store.journal.export(Stream.ACCESS)), "neither granted nor refused"
+        assert await take(5.0)
+        assert not await take(5.0)
 
     run(tmp_path, body)

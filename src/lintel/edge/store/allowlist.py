@@ -5,6 +5,7 @@ Look-ups run on the event loop over the read-only connection; changes and uses r
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from types import MappingProxyType
@@ -198,15 +199,25 @@ class Allowlist:
 
         return self._writer.submit(work, now=True)
 
-    def consume(self, use: CountedUse | PassUse | StepUse, granted: Event, refused: Event) -> "asyncio.Future[bool]":
+    def consume(
+        self,
+        use: CountedUse | PassUse | StepUse,
+        granted: Event,
+        refused: Event,
+        *,
+        deadline: float | None = None,
+    ) -> "asyncio.Future[bool]":
         """Take one use, if there is one, and journal what came of it: one transaction, committed at once.
 
         True: the use is durably taken, the door may open. Fails with StoreError when nothing could be stored; never
-        goes to the ring, because a use that is not in the database could be taken twice.
+        goes to the ring, because a use that is not in the database could be taken twice. So does what is reached only
+        after the `deadline` (monotonic seconds), behind a long import: nobody waits for that door any more.
         """
         bodies = encode(granted), encode(refused)
 
         def work(conn: Connection) -> bool:
+            if deadline is not None and time.monotonic() > deadline:
+                raise StoreError("commit_failed", "too late: the writer was busy, no use was taken")
             won = take(conn, use)
             if won:
                 self._journal.write(conn, bodies[0], granted)
