@@ -32,7 +32,7 @@ def test_a4_control_read_then_write_opens_twice(tmp_path):
     doors = {f"d{n}": Door(f"d{n}", "", frozenset({"public"}), f"l{n}") for n in range(8)}
 
     async def body(rig):
-        async def careless(use, granted, refused):
+        async def careless(use, granted, refused, deadline=None):
             row = rig.store.allowlist.visitor_pass(use.pass_id)
             await asyncio.sleep(0)
             won = (row.uses if row else 0) < use.limit
@@ -76,7 +76,7 @@ def test_a_refused_visitor_burns_no_use(tmp_path):
 
 def test_a_use_that_can_not_be_recorded_opens_nothing(tmp_path):
     async def body(rig):
-        def broken(use, granted, refused):
+        def broken(use, granted, refused, deadline=None):
             future = asyncio.get_running_loop().create_future()
             future.set_exception(StoreError("storage_read_only", "the disk is read-only"))
             return future

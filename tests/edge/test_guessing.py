@@ -38,6 +38,13 @@ def test_other_readers_and_signed_passes_are_not_held_back():
     assert not guessing.limited(tried(device="other"), 0.5)
     assert not guessing.limited(tried(Method.PASS), 0.5)
     assert not guessing.limited(tried(Method.FACE), 0.5)
+    assert not guessing.limited(tried(Method.QR), 0.5)
+
+
+def test_guessing_codes_raises_the_alarm_and_holds_nobody_back():
+    guessing = Guessing()
+    assert [guessing.judge(tried(Method.QR), Reason.UNKNOWN_CREDENTIAL, 0.0) for _ in range(7)].count(True) == 1
+    assert not guessing.limited(tried(Method.QR), 0.0)
 
 
 def test_a_refusal_that_is_no_guess_does_not_count():

@@ -118,11 +118,12 @@ def _books(world: World, view: View) -> Result:
         if not verify(database).ok:
             world.wrong.append("the journal does not verify")
         rows = read_rows(database.reader, Stream.ACCESS)
-        ids = {row.event.id for row in rows if row.event.type == "access.decision"}
+        ids = [row.event.id for row in rows if row.event.type == "access.decision"]
+    if len(ids) != len(set(ids)):
+        world.wrong.append("an entry stands in the journal twice")
     world.times_ms.sort()
-    denied = sum(world.denied.values())
     result = Result(
-        world.presented, world.presented - denied, world.denied, world.opened, max(0, world.presented - len(ids)),
+        world.presented, world.granted, world.denied, world.opened, world.presented - len(world.decided & set(ids)),
         round(percentile(world.times_ms, 0.5), 1), round(percentile(world.times_ms, 0.99), 1), tuple(world.wrong),
     )  # fmt: skip
     view.summary(result, world.notices)

@@ -35,6 +35,8 @@ class World:
     devices: Simulator
     show: Callable[[Line], None]
     presented: int = 0
+    granted: int = 0
+    decided: set[str] = field(default_factory=set)
     opened: int = 0
     denied: Counter[str] = field(default_factory=Counter)
     times_ms: list[float] = field(default_factory=list)
@@ -91,6 +93,7 @@ class World:
         except TimeoutError:
             self.wrong.append(f"{door.id}: {who}: no decision, expected {expect}")
             return
+        self.decided.add(decision["id"])
         reason, ms = decision["reason"], None
         if opens and reason == "granted":
             try:
@@ -99,7 +102,9 @@ class World:
                 self.times_ms.append(ms)
             except TimeoutError:
                 self.wrong.append(f"{door.id}: {who}: granted, but the lock never released")
-        if reason != "granted":
+        if reason == "granted":
+            self.granted += 1
+        else:
             self.denied[reason] += 1
         if reason != expect:
             self.wrong.append(f"{door.id}: {who}: {reason}, expected {expect}")

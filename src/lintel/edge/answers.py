@@ -15,8 +15,8 @@ from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Device, Driver, Line
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health
-from lintel.edge.model import Event
-from lintel.edge.store import Store
+from lintel.edge.model import ClockState, Event, Notice, Stream
+from lintel.edge.store import SiteData, Store, StoreError
 from lintel.edge.supervisor import Keeper
 
 
@@ -66,8 +66,11 @@ class Answers:
             self.gate.watchers.discard(queue)
 
     async def _status(self, _: dict[str, Any]) -> object:
-        site = self.store.allowlist.site()
         now = self.clock.now()
+        try:
+            site = self.store.allowlist.site()
+        except StoreError:
+            site = SiteData(fault=True)
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -84,25 +87,41 @@ class Answers:
                 for d in self.gate.doors.values()
             ],
             "allowlist": {
-                "credentials": self.store.allowlist.count(), "revision": self.store.allowlist.revision,
-                "age_s": None if site.synced_at is None else round(now.wall - site.synced_at, 1), "fault": site.fault,
+                "credentials": self._credentials(), "revision": self.store.allowlist.revision,
+                "age_s": None if site.synced_at is None else round(now.wall - site.synced_at, 1),
+                "fault": site.fault, "restored": site.restored,
             },
-            "journal": self.store.journal.heads(),
+            # the alarm stream stays out: its number would tell a bystander of a silent alarm
+            "journal": {name: head for name, head in self.store.journal.heads().items() if name != Stream.ALARM},
             "decisions": self.health.total("decisions"),
             "orders": self.health.total("orders"),
         }  # fmt: skip
+
+    def _credentials(self) -> int:
+        try:
+            return self.store.allowlist.count()
+        except StoreError:
+            return 0
 
     async def _metrics(self, _: dict[str, Any]) -> object:
         up = sum(r.keeper.state == "up" for r in self.lines)
         return self.health.prometheus({
             "lintel_lines_up": up,
             "lintel_lines": len(self.lines),
-            "lintel_allowlist_credentials": self.store.allowlist.count(),
+            "lintel_allowlist_credentials": self._credentials(),
             "lintel_alarms_standing": len(self.health.standing),
         })  # fmt: skip
 
     async def _import(self, params: dict[str, Any]) -> object:
-        return await self.store.import_rows(params, self.digest, self.config.zone)
+        now = self.clock.now()
+        answer = await self.store.import_rows(
+            params, self.digest, self.config.zone, at=now.wall, trusted=now.state is ClockState.SYNCED
+        )
+        if not self.store.allowlist.site().fault:
+            self.health.cleared([Notice.DB_DAMAGED])
+        counts = f"put {answer['put']}, deleted {answer['deleted']}, mistakes {len(answer['mistakes'])}"
+        self.gate.audit("allowlist.import", "applied" if answer["put"] or answer["deleted"] else "unchanged", counts)
+        return answer
 
     async def _lockdown(self, params: dict[str, Any]) -> object:
         known = {g for d in self.gate.doors.values() for g in d.groups}
@@ -110,4 +129,5 @@ class Answers:
         if unknown := groups - known:
             return {"unknown": sorted(unknown), "known": sorted(known)}
         await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
+        self.gate.audit("lockdown", "on" if params["on"] else "off", " ".join(sorted(groups)))
         return {"lockdown": sorted(self.store.allowlist.site().lockdown)}

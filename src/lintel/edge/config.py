@@ -16,6 +16,7 @@ from lintel.edge.errors import ConfigError, LintelError, Mistake
 from lintel.edge.model import Direction, Door, Method
 from lintel.edge.passes import PassKey
 from lintel.edge.profiles import Profile, find
+from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.profiles.serial import BAUDS
 from lintel.edge.schedules import zone
 from lintel.edge.tables import mistakes_of, read_table
@@ -223,8 +224,19 @@ def _contradictions(config: Config) -> Iterator[Mistake]:
     for n, door in enumerate(config.door):
         if door.lock not in devices:
             yield _dangling(f"door[{n}].lock", "device", devices)
+        elif not _opens(config, door.lock):
+            yield Mistake(f"door[{n}].lock", "expected a device that opens doors: its profile has no command 'open'")
     for n, line in enumerate(config.line):
         yield from _addresses(n, line, [d for d in config.device if d.line == line.id])
+
+
+def _opens(config: Config, lock: str) -> bool:
+    """Whether a device can execute an open order; an unreadable profile is reported where it is named."""
+    try:
+        spec = config.profile(next(d for d in config.device if d.id == lock)).spec
+    except ConfigError:
+        return True
+    return isinstance(spec, MqttSpec) and "open" in spec.command
 
 
 def _profile_fits(

@@ -27,7 +27,7 @@ from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.ids import new_id
-from lintel.edge.model import DoorState, Fact, Method, Notice, Order, Outcome, Reading
+from lintel.edge.model import ClockState, DoorState, Fact, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
 from lintel.edge.supervisor import Keeper
@@ -203,12 +203,15 @@ class Daemon:
             now = self.clock.now()
             probe = Reading("self", door.id, "", Method.QR, bytes(16), now.wall)
             decide(probe, self.gate.witness.find(probe, door, now).facts, door, now)
-            sd_notify("WATCHDOG=1")
+            if self.store.writer.alive:
+                sd_notify("WATCHDOG=1")
+            if now.state is not ClockState.UNKNOWN:
+                self.health.cleared([Notice.CLOCK_UNKNOWN])
             for notice, detail in self.clock.take_notices():
                 self.gate.report(Fact(notice, detail=detail))
             if now.mono - last_mark >= 60.0:
                 last_mark = now.mono
-                _save_mark(self.config.state_dir, self.clock.mark())
+                await asyncio.to_thread(_save_mark, self.config.state_dir, self.clock.mark())
             await asyncio.sleep(TICK)
 
     async def _tend(self) -> None:
@@ -219,6 +222,8 @@ class Daemon:
                 await self.store.tend(self.clock.now())
             except (StoreError, OSError) as error:
                 log.warning("housekeeping failed: %s", error)
+            except Exception:  # a bug in housekeeping must not take the doors down
+                log.exception("housekeeping failed unexpectedly")
 
 
 def _load_mark(state: Path) -> Mark | None:

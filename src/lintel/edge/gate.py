@@ -13,7 +13,10 @@ Readings of one door are handled one after another, so a slow lock delays its ow
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -45,6 +48,8 @@ log = logging.getLogger(__name__)
 Execute = Callable[[Order], Awaitable[Outcome]]
 Receipt = asyncio.Future[None]
 
+REMEMBERED = 60.0
+"""Seconds for which a record that led to an order leads to no other, whatever became of its commit."""
 QUEUE = 64
 """Presentations that may wait at one door; beyond it the driver waits, and so does the device."""
 
@@ -63,6 +68,7 @@ class Gate:
     watchers: set[asyncio.Queue[Event]] = field(default_factory=set, init=False)
     positions: dict[str, str] = field(default_factory=dict, init=False)
     _queues: dict[str, asyncio.Queue[tuple[Reading, Receipt]]] = field(init=False)
+    _ordered: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     _pending: dict[tuple[str, str], Receipt] = field(default_factory=dict, init=False)
     _guessing: Guessing = field(default_factory=Guessing, init=False)
 
@@ -72,6 +78,8 @@ class Gate:
     async def present(self, reading: Reading) -> Receipt:
         """Queue a presentation at its door; waits while the queue is full."""
         receipt: Receipt = asyncio.get_running_loop().create_future()
+        if reading.mono is None:
+            reading = replace(reading, mono=self.clock.now().mono)
         await self._queues[reading.door].put((reading, receipt))
         return receipt
 
@@ -94,11 +102,14 @@ class Gate:
         if reading.record and self._again(reading, receipt):
             return
         now = self.clock.now()
+        reading = self._aged(reading, now)
         door = self.doors[reading.door]
         found = self.witness.find(reading, door, now)
         facts = found.facts
         if self._guessing.limited(reading, now.mono):
             facts = replace(facts, rate_limited=True)
+        if found.use is not None and self.store.writer.fault:
+            facts = replace(facts, storage_read_only=True)
         decision = decide(reading, facts, door, now)
         if self._guessing.judge(reading, decision.reason, now.mono):
             self.report(Fact(Notice.GUESSING, reading.device))
@@ -153,6 +164,17 @@ class Gate:
             async with asyncio.timeout(limit):
                 await asyncio.gather(*(q.join() for q in self._queues.values()))
 
+    def _aged(self, reading: Reading, now: Instant) -> Reading:
+        """The reading as it stands now: older by the time it waited, and stale when its record was acted on before.
+
+        A record is seen twice although it is not stored when its commit failed and the device sent it again.
+        """
+        if reading.mono is not None:
+            reading = replace(reading, age=reading.age + max(0.0, now.mono - reading.mono), mono=now.mono)
+        if reading.record and now.mono - self._ordered.get((reading.device, reading.record), -math.inf) < REMEMBERED:
+            return replace(reading, fault=reading.fault or Reason.STALE_READING)
+        return reading
+
     def _again(self, reading: Reading, receipt: Receipt) -> bool:
         """Whether this record is stored or on its way; then its receipt follows the first one's."""
         key = (reading.device, reading.record)
@@ -176,7 +198,7 @@ class Gate:
         granted = self._event(reading, decision, now, found)
         refused = self._event(reading, Decision(found.spent), now, found)
         try:
-            won = await self.store.allowlist.consume(found.use, granted, refused)
+            won = await self.store.allowlist.consume(found.use, granted, refused, deadline=time.monotonic() + self.order_s)
         except StoreError as e:
             log.warning("door %s: a use could not be recorded, denied: %s", reading.door, e)
             self._journal(reading, Decision(Reason.STORAGE_READ_ONLY), now, receipt, found)
@@ -187,6 +209,8 @@ class Gate:
         return won
 
     async def _open(self, reading: Reading, door: Door, now: Instant) -> None:
+        if reading.record:
+            self._remember((reading.device, reading.record), now.mono)
         order = Order(
             new_id("ord_"), door.id, door.lock, Action.OPEN, now.mono + self.order_s, door.channel, door.open_s
         )  # fmt: skip
@@ -201,6 +225,20 @@ class Gate:
             door=door.id, device=door.lock, result=outcome, detail=reading.id,
         )  # fmt: skip
         self._write(event).add_done_callback(_observe)
+
+    def _remember(self, key: tuple[str, str], mono: float) -> None:
+        """Note that a record was acted on, for a minute; in order of time, so that the old ones are in front."""
+        for old in list(itertools.takewhile(lambda k: self._ordered[k] < mono - REMEMBERED, self._ordered)):
+            del self._ordered[old]
+        self._ordered[key] = mono
+
+    def audit(self, what: str, result: str, detail: str) -> None:
+        """Journal what an operator did."""
+        now = self.clock.now()
+        event = Event(
+            new_id(), Stream.AUDIT, what, int(now.wall * 1000), now.mono, now.state, result=result, detail=detail[:256]
+        )  # fmt: skip
+        self._write(event, now=True).add_done_callback(_observe)
 
     def _journal(
         self, reading: Reading, decision: Decision, now: Instant, receipt: Receipt, found: Found | None = None

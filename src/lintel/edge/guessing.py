@@ -6,10 +6,10 @@ from lintel.edge.model import Method, Reading, Reason
 
 TRIES = 5
 LONGEST = 60.0
-GUESSABLE = frozenset({Method.PIN, Method.CARD, Method.QR})
-"""Signed passes and challenges are always checked: a vandal must not lock residents out."""
-
-_WRONG = frozenset({Reason.UNKNOWN_CREDENTIAL, Reason.BAD_FORMAT})
+GUESSABLE = frozenset({Method.PIN, Method.CARD})
+"""What is held back. Signed passes and opaque codes are always checked: a vandal must not lock residents out."""
+WATCHED = GUESSABLE | {Method.QR}
+"""What raises the alarm."""
 
 
 @dataclass(slots=True)
@@ -31,13 +31,13 @@ class Guessing:
 
     def judge(self, reading: Reading, reason: Reason, mono: float) -> bool:
         """Take note of a decision; True once when guessing begins, for the alarm."""
-        if reading.method not in GUESSABLE:
+        if reading.method not in WATCHED:
             return False
-        if reason in _WRONG:
+        if reason is Reason.UNKNOWN_CREDENTIAL:
             reader = self._readers.setdefault(reading.device, _Reader())
             reader.wrong += 1
             if reader.wrong >= TRIES:
-                reader.until = mono + min(LONGEST, 2.0 ** (reader.wrong - TRIES))
+                reader.until = mono + min(LONGEST, 2.0 ** min(reader.wrong - TRIES, 6))
             return reader.wrong == TRIES
         if reason is Reason.GRANTED:
             self._readers.pop(reading.device, None)

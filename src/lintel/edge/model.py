@@ -174,7 +174,8 @@ class Reading:
 
     `digest` is the 16-byte keyed digest of the credential (see `Digester`); empty when the value was not
     well-formed. `token` holds the text of a signed visitor pass and is kept out of `repr`.
-    `age` is how old the presentation already was when it arrived, in seconds; infinite for backlog.
+    `age` is how old the presentation already was, in seconds, at `mono` (monotonic; None: when it is handed over);
+    infinite for backlog. Time that it waits after that is added by the gate.
     `record` is the device's own record id ("" when it has none): the same record is the same presentation.
     `fault` is set when the driver already knows the reading can not be acted on.
     """
@@ -186,6 +187,7 @@ class Reading:
     digest: bytes
     at: float
     age: float = 0.0
+    mono: float | None = None
     direction: Direction = Direction.IN
     record: str = ""
     token: str = field(default="", repr=False)

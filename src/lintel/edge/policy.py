@@ -53,11 +53,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer. `opens` says whether an order goes to the door; `counted` that a use must be committed first."""
+    """The answer. `opens` says whether an order goes to the door."""
 
     reason: Reason
     opens: bool = False
-    counted: bool = False
 
 
 def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision:
@@ -71,7 +70,7 @@ def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision
     )
     if reason is not None:
         return Decision(reason)
-    return Decision(Reason.GRANTED, opens=True, counted=_counted(facts))
+    return Decision(Reason.GRANTED, opens=True)
 
 
 def _presentation(reading: Reading, facts: Facts, door: Door) -> Reason | None:
@@ -115,7 +114,7 @@ def _time(facts: Facts, door: Door, now: Instant) -> Reason | None:
     starts, ends = credential.valid_from, credential.valid_to
     if now.state is ClockState.UNKNOWN:
         timed = starts is not None or ends is not None
-        visiting = timed and credential.kind is PersonKind.VISITOR
+        visiting = credential.method is Method.PASS or (timed and credential.kind is PersonKind.VISITOR)
         early = starts is not None and now.wall < starts
         if visiting or early or (credential.schedule and not facts.schedule_without_clock):
             return Reason.CLOCK_UNTRUSTED
@@ -145,10 +144,6 @@ def _likeness(reading: Reading, door: Door) -> Reason | None:
     if not (reading.score or 0.0) >= door.min_score:
         return Reason.LOW_SCORE
     return None
-
-
-def _counted(facts: Facts) -> bool:
-    return facts.credential is not None and facts.credential.use_limit is not None
 
 
 def _uses(facts: Facts) -> Reason | None:

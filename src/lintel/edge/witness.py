@@ -79,7 +79,8 @@ class Witness:
             holidays=site.holidays,
             list_age=None if site.synced_at is None else max(0.0, now.wall - site.synced_at),
             lockdown=bool(site.lockdown) and not site.lockdown.isdisjoint(door.groups),
-            storage_fault=site.fault,
+            # a restored snapshot does not know which uses were taken since: what is counted waits for a whole list
+            storage_fault=site.fault or (site.restored and known.use is not None),
             schedule_without_clock=self.schedule_without_clock,
         )
 
@@ -99,7 +100,7 @@ class Witness:
         claims = presented.claims
         row = self.allowlist.visitor_pass(claims.pass_id)
         credential = Credential(
-            id=f"vp_{claims.pass_id}",
+            id=(row.id if row else "") or f"vp_{claims.pass_id}",
             person=row.person if row else "",
             kind=PersonKind.VISITOR,
             method=Method.PASS,
@@ -121,7 +122,7 @@ class Witness:
         if isinstance(step, Reason):
             return _Known(verdict=step)
         credential = Credential(
-            id=f"vp_{row.pass_id}",
+            id=row.id or f"vp_{row.pass_id}",
             person=row.person,
             kind=PersonKind.VISITOR,
             method=Method.PASS,
@@ -139,7 +140,7 @@ class Witness:
 
 def _blocked(site: SiteData, credential: Credential, wall: float) -> bool:
     """Deny wins: a block of the person, the credential or the pass, until it expires."""
-    for subject in (credential.person, credential.id):
+    for subject in (credential.person, credential.id, f"vp_{credential.pass_id}"):
         if subject in site.blocks:
             until = site.blocks[subject]
             if until is None or wall < until:

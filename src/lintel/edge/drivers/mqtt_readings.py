@@ -33,10 +33,11 @@ class Reader:
         self._context, self._facts = context, facts
         self.zone = ZoneInfo(context.timezone)
 
-    def reading(self, terminal: Terminal, seen: Seen, floor: float, late: float) -> Reading:
+    def reading(self, terminal: Terminal, seen: Seen, floor: float, late: float, *, proof: bool = True) -> Reading:
         """The reading of a presentation.
 
         `floor`: when (monotonic s) the newest barrier that is back was published. Within `late` of it: just arrived.
+        `proof`: whether the device's own time may show that backlog is young.
         """
         now = self._context.clock.now()
         message = seen.message
@@ -49,7 +50,8 @@ class Reader:
             method=code.method,
             digest=code.digest,
             at=now.wall,
-            age=_age(seen, message.clock_tolerance_s, now, now.mono - floor, late),
+            age=_age(seen, message.clock_tolerance_s, now, now.mono - floor, late, proof=proof),
+            mono=now.mono,
             direction=device.direction,
             record=seen.record and f"{seen.record}-{message.name}",  # strangers are numbered apart from records
             token=code.token,
@@ -102,7 +104,9 @@ class Reader:
             return Code(method, b"", fault=Reason.BAD_FORMAT)
 
 
-def _age(seen: Seen, tolerance: float | None, now: Instant, since: float, late: float) -> float:
+def _age(
+    seen: Seen, tolerance: float | None, now: Instant, since: float, late: float, *, proof: bool
+) -> float:  # fmt: skip
     """Seconds since the presentation; infinite for history and for backlog of unknown age."""
     if not seen.live:
         return math.inf
@@ -112,6 +116,6 @@ def _age(seen: Seen, tolerance: float | None, now: Instant, since: float, late: 
         return math.inf
     if since <= late:
         return 0.0
-    if behind is not None and abs(behind) < PROOF_S:
+    if proof and behind is not None and abs(behind) < PROOF_S:
         return max(0.0, behind)
     return since

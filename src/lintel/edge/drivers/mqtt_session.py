@@ -62,7 +62,10 @@ class Session:
         topics: Mapping[str, Route],
         connection: link.Link,
         inlet: Inlet,
+        first: bool = False,
     ) -> None:
+        # what waited for a process that has just started may have been acted on by the one before, up to its crash
+        self._first = first
         self._context, self._clock, self._client_id = context, context.clock, client_id
         self._terminals, self._routes = terminals, topics
         self._link, self._inlet = connection, inlet
@@ -96,6 +99,11 @@ class Session:
         if not self._broken.done():
             self._broken.set_exception(Lost("the connection to the broker ended"))
         self._broken.exception()
+
+    @property
+    def heard(self) -> bool:
+        """Whether a barrier came back: what waited at the broker before this connection is through."""
+        return self._floor > -math.inf
 
     def prompt(self) -> bool:
         """Whether the broker passed a message on to us within the last two seconds."""
@@ -249,8 +257,9 @@ class Session:
             return False
         terminal.seen = now.mono
         if not terminal.alive:
+            if terminal.alive is False:
+                self._inlet.report(Fact(Notice.COMMS_RESTORED, terminal.device.id))
             terminal.alive = True
-            self._inlet.report(Fact(Notice.COMMS_RESTORED, terminal.device.id))
             if kind != "online":
                 self.out.say(terminal, terminal.spec.ask)
         if self.prompt():
@@ -267,7 +276,8 @@ class Session:
 
     def _present(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
         self._reader.watch_numbers(terminal, seen, self._clock.now())
-        reading = self._reader.reading(terminal, seen, self._floor, LATE_S)
+        proof = self.heard or not self._first
+        reading = self._reader.reading(terminal, seen, self._floor, LATE_S, proof=proof)
         lane = self._lanes.setdefault(terminal.device.id, deque())
         if slot is None and len(lane) >= _LANE:  # QoS 1 is bounded by the broker's window
             terminal.dropped += 1

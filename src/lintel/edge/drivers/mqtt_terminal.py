@@ -53,6 +53,7 @@ class MqttTerminals:
         self.routes = routes(terminals, context.gateway)
         self._password = context.passwords.get(line.id)
         self._session: Session | None = None
+        self._first = True
         self._ended: deque[float] = deque(maxlen=TAKEOVERS + 1)
         self._told_at = float("-inf")
 
@@ -66,6 +67,7 @@ class MqttTerminals:
                 topics=self.routes,
                 connection=connection,
                 inlet=inlet,
+                first=self._first,
             )
             try:
                 await session.run()
@@ -76,6 +78,7 @@ class MqttTerminals:
                 raise error from None
             finally:
                 self._session = None
+                self._first = self._first and not session.heard
                 session.end()
 
     def _count_ends(self, inlet: Inlet) -> None:

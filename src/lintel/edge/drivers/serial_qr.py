@@ -107,7 +107,7 @@ class SerialQr:
             self._errors, self._told_at = 0, now
 
     def _reading(self, presented: Presented) -> Reading:
-        heard, device, now = presented.heard, self._device, self._ctx.clock.now()
+        heard, device = presented.heard, self._device
         if isinstance(heard, Bad):
             code = Code(Method.QR, b"", fault=Reason.BAD_FORMAT, detail=heard.detail)
         else:
@@ -119,7 +119,8 @@ class SerialQr:
             method=code.method,
             digest=code.digest,
             at=presented.at.wall,
-            age=presented.age + max(0.0, now.mono - presented.at.mono),
+            age=presented.age,
+            mono=presented.at.mono,
             direction=device.direction,
             token=code.token,
             fault=code.fault,
