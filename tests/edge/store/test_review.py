@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Status, Stream
-from lintel.edge.store import CountedUse, Del, ItemPut, PassPut, Store, Type, connection
+from lintel.edge.model import ClockState, Direction, Instant, Status, Stream
+from lintel.edge.store import CountedUse, Del, ItemPut, PassPut, StepUse, Store, Type, connection, writer
 from lintel.edge.store.recovery import newest_snapshot
 
 from .helpers import DIGEST, card, digest, event, opened
@@ -250,5 +250,83 @@ def test_a_use_behind_a_long_import_is_not_burned(tmp_path: Path) -> None:
         assert not list(store.journal.export(Stream.ACCESS)), "neither granted nor refused"
         assert await take(5.0)
         assert not await take(5.0)
+
+    run(tmp_path, body)
+
+
+def test_the_writer_survives_what_nobody_foresaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(store: Store) -> None:
+        def broken() -> None:
+            raise ValueError("a body that is none")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store.journal, "committed", broken)
+            with pytest.raises(StoreError) as caught:
+                await asyncio.wait_for(store.allowlist.set_lockdown({"north"}, on=True), 5)
+            assert caught.value.word == store.writer.fault == "commit_failed"
+            assert await asyncio.wait_for(store.journal.append(event(1), now=True), 5) == 0, "kept in the ring"
+        async with asyncio.timeout(10):
+            while store.writer.fault:
+                await asyncio.sleep(0.05)
+        assert store.writer.alive
+        await store.journal.append(event(2), now=True)
+        assert [r.event.person for r in store.journal.export(Stream.ACCESS)] == ["per_1", "per_2"]
+
+    run(tmp_path, body)
+
+
+def test_a_writer_that_hangs_or_is_gone_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        store = opened(tmp_path)
+        monkeypatch.setattr(writer, "STUCK", 0.2)
+        assert store.writer.alive
+        hung = store.writer.submit(lambda _: time.sleep(1.0), now=True, lone=True)
+        await asyncio.sleep(0.1)
+        behind = store.journal.append(event(1))
+        assert store.writer.alive, "not yet"
+        await asyncio.sleep(0.5)
+        assert not store.writer.alive
+        await asyncio.gather(hung, behind)
+        assert store.writer.alive
+        await store.close()
+        assert not store.writer.alive
+
+    asyncio.run(main())
+
+
+def test_the_count_is_the_last_commits(tmp_path: Path) -> None:
+    async def first(store: Store) -> None:
+        lists = store.allowlist
+        assert lists.count() == 0
+        await lists.apply_import([card(1), card(2)], at=1.0, replace=False)
+        assert lists.count() == 2
+        with pytest.raises(StoreError):
+            await lists.apply_checkpoint([card(3)], epoch=-1, seq=0, synced_at=1.0)
+        await lists.set_lockdown({"north"}, on=True)
+        assert lists.count() == 2
+
+    async def again(store: Store) -> None:
+        assert store.allowlist.count() == 2, "also after a restart"
+        await store.allowlist.apply_import([card(2)], at=2.0, replace=True)
+        assert store.allowlist.count() == 1
+
+    run(tmp_path, first)
+    run(tmp_path, again)
+
+
+def test_steps_that_no_door_accepts_are_forgotten_while_the_clock_is_synced(tmp_path: Path) -> None:
+    async def body(store: Store) -> None:
+        now = 1_790_000_000
+        for back in (0, 10, 30, 4000):
+            use = StepUse(back, now // 30 - back, Direction.IN)
+            assert await store.allowlist.consume(use, event(1), event(2))
+
+        def kept() -> list[int]:
+            return [n for (n,) in store.database.reader.execute("SELECT pass_id FROM pass_step ORDER BY pass_id")]
+
+        await store.tend(Instant(now, 1.0, ClockState.HOLDOVER))
+        assert kept() == [0, 10, 30, 4000]
+        await store.tend(Instant(now, 1.0, ClockState.SYNCED))
+        assert kept() == [0, 10]
 
     run(tmp_path, body)

@@ -10,7 +10,7 @@ from typing import Any
 
 from lintel.edge.digests import Digester
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Instant, Notice
+from lintel.edge.model import ClockState, Instant, Notice
 from lintel.edge.store import transfer
 from lintel.edge.store.allowlist import Allowlist
 from lintel.edge.store.changes import (
@@ -113,11 +113,13 @@ class Store:
     async def tend(self, now: Instant | None = None, *, uplink: bool = False) -> None:
         """Housekeeping; call it every hour. Raises StoreError.
 
-        A snapshot when the newest is older than a day; with `now`, retention of the journal. `uplink`: a cloud
-        listens, so that what it has not acknowledged stays.
+        A snapshot when the newest is older than a day; with `now`, retention of the journal and of shown steps.
+        `uplink`: a cloud listens, so that what it has not acknowledged stays.
         """
         if now is not None and not self.writer.fault:
             disk = os.statvfs(self.database.directory)
+            if now.state is ClockState.SYNCED:
+                await self.allowlist.forget_steps(now.wall)
             await prune(self.journal, now, uplink=uplink, pressed=disk.f_bavail < 0.05 * disk.f_blocks)
         if time.time() - newest_snapshot(self.database.directory) >= SNAPSHOT_S and not self.writer.fault:
             await asyncio.to_thread(snapshot, self.database)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Credential, Direction, Event, Status
+from lintel.edge.passes import STEP_S
 from lintel.edge.schedules import Schedule
 from lintel.edge.store.apply import Applier, pass_name
 from lintel.edge.store.chain import encode
@@ -64,7 +65,10 @@ class Allowlist:
         self._journal = journal
         self.revision = 1
         self._changed = False  # writer thread: this group changed the list
+        self._counted = 0  # writer thread: how many credentials it has then
         self._site: tuple[int, SiteData] = (0, SiteData())
+        # kept by the writer, where there is one: counting on the loop would read the whole list through its small cache
+        self._count = 0 if database.writable else count(database.reader)
 
     # on the event loop
 
@@ -126,11 +130,8 @@ class Allowlist:
         return site
 
     def count(self) -> int:
-        """Number of credentials."""
-        try:
-            return int(self._database.reader.execute("SELECT count(*) FROM credential").fetchone()[0])
-        except sqlite.Error as error:
-            raise self._unreadable(error) from None
+        """Number of credentials as of the last commit that changed the list."""
+        return self._count
 
     def mask(self, person: str) -> str:
         """The display mask of a person, "" when there is none."""
@@ -227,24 +228,34 @@ class Allowlist:
 
         return self._writer.submit(work, now=True)
 
-    # told by the writer
+    async def forget_steps(self, wall: float) -> None:
+        """Forget shown steps that no door accepts any more at this trusted time. Raises StoreError."""
+        first = int(wall // STEP_S) - STEPS_KEPT
 
+        def work(conn: Connection) -> None:
+            conn.execute("DELETE FROM pass_step WHERE step < ?", (first,))
+
+        await self._writer.submit(work, now=True)
+
+    # told by the writer
     def committed(self) -> None:
         """Raise the revision when the last commit changed the list."""
         if self._changed:
             self._changed = False
+            self._count = self._counted
             self.revision += 1
 
     def reset(self, conn: Connection) -> None:
         """Nothing of the last group was stored."""
-        del conn
         self._changed = False
+        self._count = self._counted = count(conn)
         self.revision += 1  # whatever was read meanwhile is read again
 
     def _finish(self, applier: Applier, *, whole: bool) -> Applied:
         if whole:
             applier.note({"fault": None, "restored": None})
         self._changed = True
+        self._counted = count(applier.conn)
         return applier.report(self.revision + 1)
 
     def _uses(self, space: int, name: int) -> int:
@@ -284,6 +295,11 @@ def _count(conn: Connection, space: int, name: int, limit: tuple[int] | None) ->
         (space, name, limit[0]),
     )
     return bool(done.rowcount == 1)
+
+
+def count(conn: Connection) -> int:
+    """Number of credentials."""
+    return int(conn.execute("SELECT count(*) FROM credential").fetchone()[0])
 
 
 def read_site(conn: Connection) -> SiteData:

@@ -54,7 +54,7 @@ class Applier:
     """
 
     def __init__(self, conn: Connection, at: float, *, local: bool = False, trusted: bool = True) -> None:
-        self._conn = conn
+        self.conn = conn
         self._at = at
         self._local = local
         self._trusted = trusted
@@ -67,16 +67,16 @@ class Applier:
 
     def cursor(self) -> tuple[int, int]:
         """(epoch, seq) of the last applied checkpoint."""
-        state = dict(self._conn.execute("SELECT name, value FROM state WHERE name IN ('epoch', 'seq')").fetchall())
+        state = dict(self.conn.execute("SELECT name, value FROM state WHERE name IN ('epoch', 'seq')").fetchall())
         return int(state.get("epoch", 0)), int(state.get("seq", 0))
 
     def note(self, values: Mapping[str, float | None]) -> None:
         """Keep facts about the list itself; None removes one."""
         for name, value in values.items():
             if value is None:
-                self._conn.execute("DELETE FROM state WHERE name = ?", (name,))
+                self.conn.execute("DELETE FROM state WHERE name = ?", (name,))
             else:
-                self._conn.execute(
+                self.conn.execute(
                     "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                     (name, repr(value)),
                 )
@@ -91,11 +91,11 @@ class Applier:
         `full`: the changes are everything there is of these `types`.
         """
         if len(changes) > LARGE:
-            self._conn.execute(f"PRAGMA cache_size = -{LARGE_CACHE_KIB}")  # pragmas take no bound parameters
+            self.conn.execute(f"PRAGMA cache_size = -{LARGE_CACHE_KIB}")  # pragmas take no bound parameters
         try:
             self._apply(changes, frozenset(map(str, types)) if full else frozenset())
         finally:
-            self._conn.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+            self.conn.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
 
     def _apply(self, changes: Sequence[Change], swept: frozenset[str]) -> None:
         for change in changes:
@@ -113,13 +113,13 @@ class Applier:
             else:
                 self._item(change)
         if self._trusted:
-            self._conn.execute("DELETE FROM tombstone WHERE at < ?", (self._at - TOMBSTONE_S,))
+            self.conn.execute("DELETE FROM tombstone WHERE at < ?", (self._at - TOMBSTONE_S,))
 
     def _sweep(self, changes: Sequence[Change], types: frozenset[str]) -> None:
         """Delete what a full list does not name. A local list names a card also without its id, and lifts nothing."""
         puts = [change for change in changes if not isinstance(change, Del)]
         named = {name for put in puts for name in _names(put)[: 1 + self._local]}
-        for kind, name, plain, rev, status in self._conn.execute(_LIVE).fetchall():
+        for kind, name, plain, rev, status in self.conn.execute(_LIVE).fetchall():
             if kind not in types or (kind, name) in named or (self._local and (kind, plain) in named):
                 continue
             if not (self._local and status == _REVOKED):
@@ -147,19 +147,19 @@ class Applier:
             return None
         for name in graves:
             del self._graves[str(kind), name]
-            self._conn.execute("DELETE FROM tombstone WHERE type = ? AND id = ?", (str(kind), name))
+            self.conn.execute("DELETE FROM tombstone WHERE type = ? AND id = ?", (str(kind), name))
         return rev
 
     def _delete(self, change: Del) -> None:
         kind, name = change.type, change.id
-        row = self._conn.execute(*_stored(kind, name)).fetchone()
+        row = self.conn.execute(*_stored(kind, name)).fetchone()
         stored, plain = row or (None, name)
         rev = change.rev if change.rev is not None else (stored or 0) + 1
         if stored is not None and rev < stored:
             self._kept += 1
             return
         if stored is not None:
-            self._conn.execute(*_remove(kind, name))
+            self.conn.execute(*_remove(kind, name))
             self._deleted += 1
         self._bury(kind, name, rev, change.why)
         if plain != name and (kind is Type.VISITOR_PASS or change.why in _STICKY):
@@ -173,7 +173,7 @@ class Applier:
             rev = max(rev, old[0])
         if old != (rev, why):
             self._graves[str(kind), name] = rev, why
-            self._conn.execute(
+            self.conn.execute(
                 "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?)", (str(kind), name, rev, why, self._at)
             )
 
@@ -183,7 +183,7 @@ class Applier:
         key, tail = int.from_bytes(put.digest[:8], "big", signed=True), put.digest[8:]
         plain = put.digest.hex()
         name = put.id or plain
-        there = self._conn.execute("SELECT tail, id, rev, status FROM credential WHERE key = ?", (key,)).fetchone()
+        there = self.conn.execute("SELECT tail, id, rev, status FROM credential WHERE key = ?", (key,)).fetchone()
         if there is not None and there[0] != tail:
             self._errors.append((name, "its digest collides with another credential's; give it another code"))
             return
@@ -191,7 +191,7 @@ class Applier:
         stored = there[2:] if there is not None and (there[1] or plain) == name else None
         other = there[2:] if there is not None and stored is None else None
         if stored is None and put.id:  # the same id may stand under an older digest
-            stored = self._conn.execute("SELECT rev, status FROM credential WHERE id = ?", (put.id,)).fetchone()
+            stored = self.conn.execute("SELECT rev, status FROM credential WHERE id = ?", (put.id,)).fetchone()
         names = {name}
         if put.rev is None:  # newer than whatever this card was until now
             names.add(plain)
@@ -204,8 +204,8 @@ class Applier:
             return
         own = put.id or (there[1] if there is not None and put.rev is None else None)
         if put.id:
-            self._conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
-        self._conn.execute(
+            self.conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
+        self.conn.execute(
             _PUT_CREDENTIAL,
             (key, tail, own, put.person, KINDS.index(put.kind), METHODS.index(put.method), rank,
              " ".join(put.groups), put.valid_from, put.valid_to, put.schedule, put.use_limit, int(put.duress), rev),
@@ -213,18 +213,18 @@ class Applier:
         if put.uses:
             self._uses(0, key, put.uses)
         if put.mask:
-            self._conn.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", (put.person, put.mask, rev))
+            self.conn.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", (put.person, put.mask, rev))
         self._put += 1
 
     def _pass(self, put: PassPut) -> None:
         (_, name), (_, plain) = _names(put)
-        there = self._conn.execute("SELECT rev, status FROM visitor_pass WHERE pass_id = ?", (put.pass_id,)).fetchone()
+        there = self.conn.execute("SELECT rev, status FROM visitor_pass WHERE pass_id = ?", (put.pass_id,)).fetchone()
         rank = STATUSES.index(put.status)
         rev = self._revision(Type.VISITOR_PASS, {name, plain}, put.rev, rank, there)
         if rev is None:
             self._kept += 1
             return
-        self._conn.execute(
+        self.conn.execute(
             "INSERT OR REPLACE INTO visitor_pass VALUES (?1, ?2, ?3, coalesce(?4, (SELECT secret FROM visitor_pass"
             " WHERE pass_id = ?1)), ?5, ?6, ?7, ?8, ?9, ?10)",  # an exported list carries no secrets: keep ours
             (put.pass_id, name, rank, put.secret, " ".join(put.groups), put.valid_from, put.valid_to, put.use_limit,
@@ -235,18 +235,18 @@ class Applier:
         self._put += 1
 
     def _item(self, put: ItemPut) -> None:
-        there = self._conn.execute(*_stored(put.type, put.id)).fetchone()
+        there = self.conn.execute(*_stored(put.type, put.id)).fetchone()
         rev = self._revision(put.type, (put.id,), put.rev, 0, (there[0], 0) if there else None)
         if rev is None:
             self._kept += 1
             return
         doc = json.dumps(dict(put.doc), ensure_ascii=False, allow_nan=False)
-        self._conn.execute("INSERT OR REPLACE INTO site_item VALUES (?, ?, ?, ?)", (str(put.type), put.id, rev, doc))
+        self.conn.execute("INSERT OR REPLACE INTO site_item VALUES (?, ?, ?, ?)", (str(put.type), put.id, rev, doc))
         self._put += 1
 
     def _uses(self, space: int, name: int, uses: int) -> None:
         """Uses counted elsewhere are merged by maximum: a count never goes back."""
-        self._conn.execute(
+        self.conn.execute(
             "INSERT INTO use_count (space, id, uses) VALUES (?, ?, ?)"
             " ON CONFLICT (space, id) DO UPDATE SET uses = max(uses, excluded.uses)",
             (space, name, uses),

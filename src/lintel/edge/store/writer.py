@@ -5,6 +5,7 @@ pretend": after a failed sync the kernel may have dropped the pages). Events the
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -29,6 +30,8 @@ SHORTEST, LONGEST = 0.05, 0.5
 """Bounds of the window in seconds: at least 50 ms, and at most half a second for a reader's acknowledgement."""
 RETRY = 1.0
 """Seconds between attempts to write again after a failed commit."""
+STUCK = 30.0
+"""Seconds that nothing may have to wait for its commit: a disk that answers no more, or a thread that is gone."""
 
 _TOUCH = "INSERT INTO state VALUES ('tried_at', ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
 """A write that proves the disk takes writes again, also when nothing else waits."""
@@ -68,6 +71,7 @@ class _Item:
     result: Any = None
     error: Exception | None = None
     lone: bool = field(default=False)
+    at: float = field(default_factory=time.monotonic)
 
 
 class Writer:
@@ -116,6 +120,13 @@ class Writer:
         """The word of the present fault, or "" while commits succeed."""
         return self._fault.word if self._fault is not None else ""
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs and nothing waits longer than 30 s; a watchdog asks. For the event loop."""
+        with self._wake:
+            waits = time.monotonic() - self._queue[0].at if self._queue else 0.0
+        return self._thread.is_alive() and waits < STUCK
+
     def submit(
         self, work: Work[T], *, now: bool = False, spare: bytes | None = None, lone: bool = False
     ) -> "asyncio.Future[T]":
@@ -150,10 +161,13 @@ class Writer:
 
     def _run(self) -> None:
         while (group := self._next()) is not None:
-            if self._fault is None:
-                self._commit(group)
-            else:
-                self._degraded(group)
+            try:
+                if self._fault is None:
+                    self._commit(group)
+                else:
+                    self._degraded(group)
+            except Exception as error:  # noqa: BLE001  whatever it is, this thread goes on and nobody waits for ever
+                self._unexpected(group, error)
         if self._conn is not None:
             try:
                 self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -243,6 +257,25 @@ class Writer:
         if began:
             self._loop.call_soon_threadsafe(self._on_fault, word, str(error))
 
+    def _unexpected(self, group: list[_Item], error: Exception) -> None:
+        """What nobody foresaw, such as a stored event that can not be read: a fault as any other, tried again later."""
+        log.error("the writer failed unexpectedly", exc_info=error)
+        began, self._attempt = self.fault != "commit_failed", time.monotonic()
+        self._fault = StoreError("commit_failed", f"the writer failed: {type(error).__name__}")
+        if self._conn is not None:
+            with contextlib.suppress(sqlite.Error):
+                self._conn.close()
+        self._conn = None
+        try:
+            self._set_aside(group, self._fault)
+        except Exception:
+            log.exception("the ring failed unexpectedly too")
+            for item in group:
+                item.error = self._fault
+            self._resolve(group)
+        if began:
+            self._loop.call_soon_threadsafe(self._on_fault, self._fault.word, str(self._fault))
+
     def _reopen(self) -> Exception | None:
         """A new connection and the members' view of the stored tail. Leaves no connection when even that fails."""
         if self._conn is not None:
@@ -259,7 +292,7 @@ class Writer:
         try:
             for member in self._members:
                 member.reset(conn)
-        except (sqlite.Error, StoreError) as error:
+        except (sqlite.Error, StoreError, ValueError) as error:
             log.warning("the tail can not be read yet: %s", error)
             conn.close()
             return error
