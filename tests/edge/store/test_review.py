@@ -1,6 +1,7 @@
 """What a review found: revocations, lockdowns and lists that were lost or lifted by the wrong hand."""
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,9 @@ import pytest
 from lintel.edge.errors import StoreError
 from lintel.edge.model import ClockState, Direction, Instant, Status, Stream
 from lintel.edge.store import CountedUse, Del, ItemPut, PassPut, StepUse, Store, Type, connection, writer
+from lintel.edge.store.chain import encode
 from lintel.edge.store.recovery import newest_snapshot
+from lintel.edge.store.ring import SLOT
 
 from .helpers import DIGEST, card, digest, event, opened
 
@@ -328,5 +331,50 @@ def test_steps_that_no_door_accepts_are_forgotten_while_the_clock_is_synced(tmp_
         assert kept() == [0, 10, 30, 4000]
         await store.tend(Instant(now, 1.0, ClockState.SYNCED))
         assert kept() == [0, 10]
+
+    run(tmp_path, body)
+
+
+def test_an_unreadable_record_of_the_ring_costs_itself_alone_and_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = opened(tmp_path)
+        bodies = [encode(event(n)) for n in range(1, 6)]
+        assert store.ring.keep(bodies, StoreError("disk_full", "")) is None
+        store.writer._spare = None  # as if the power went now
+        await store.close()
+        with (tmp_path / "ring").open("r+b") as file:
+            file.seek(2 * SLOT + 60)
+            file.write(bytes(8))
+        said: list[tuple[str, str]] = []
+        store = opened(tmp_path, said)
+        async with asyncio.timeout(10):
+            while store.writer.fault:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)
+        assert [r.event.person for r in store.journal.export(Stream.ACCESS)] == ["per_1", "per_2", "per_4", "per_5"]
+        assert [d for n, d in said if n == "gap"] == ["1 events in the emergency ring could not be read"]
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_large_event_is_shortened_or_refused_alone(tmp_path: Path) -> None:
+    async def body(store: Store) -> None:
+        store.writer._fault = StoreError("disk_full", "as if the disk were full")
+        store.writer._attempt = time.monotonic() + 60
+        long = [
+            dataclasses.replace(event(1), detail="门" * 900),
+            dataclasses.replace(event(2), person="p" * 2000),
+            event(3),
+        ]
+        done = await asyncio.gather(*(store.journal.append(e) for e in long), return_exceptions=True)
+        assert [str(getattr(d, "word", d)) for d in done] == ["0", "too_large", "0"]
+        store.writer._attempt = 0.0
+        async with asyncio.timeout(10):
+            while store.writer.fault:
+                await asyncio.sleep(0.05)
+        kept = [r.event for r in store.journal.export(Stream.ACCESS)]
+        assert [e.person for e in kept] == ["per_1", "per_3"]
+        assert 100 < len(kept[0].detail) < 900
 
     run(tmp_path, body)

@@ -78,13 +78,14 @@ class Store:
     ) -> None:
         self.database = database
         self._on_notice = on_notice
+        self._loop = loop
         self.writer = Writer(database, loop, self._fault)
         self.journal = Journal(database, self.writer, loop=loop)
         self.allowlist = Allowlist(database, self.writer, self.journal)
         drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()
         self.ring = Ring(
             database.directory / RING_FILE, derive(database.key, "ring"), self.journal.replay,
-            drained=int(drained[0]) if drained else 0,
+            drained=int(drained[0]) if drained else 0, on_lost=self._lost,
         )  # fmt: skip
         self.writer.start([self.journal, self.allowlist], self.ring)
         self.notices = [*notices, *self.journal.notices]
@@ -163,6 +164,10 @@ class Store:
         self.journal.close()
         self.ring.close()
         self.database.close()
+
+    def _lost(self, count: int) -> None:
+        said = f"{count} events in the emergency ring could not be read"
+        self._loop.call_soon_threadsafe(self._on_notice, Notice.GAP, said)
 
     def _fault(self, word: str, detail: str) -> None:
         if word:

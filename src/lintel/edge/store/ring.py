@@ -1,6 +1,6 @@
 """The emergency ring: 16 MB that are already on the disk, for events that the database can not take.
 
-Fixed slots, written in place, sealed (XChaCha20-Poly1305) and synced; the first that does not open ends the replay.
+Fixed slots, written in place, sealed (XChaCha20-Poly1305) and synced; one that does not open is skipped and told.
 What does not even fit there stays in memory (bounded) and is not acknowledged. The database remembers, in the
 transaction that takes the records over, up to which number the ring is drained: each comes in once.
 """
@@ -11,6 +11,7 @@ import secrets
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as unseal
@@ -18,6 +19,7 @@ from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as seal
 from nacl.exceptions import CryptoError
 
 from lintel.edge.errors import StoreError
+from lintel.edge.store.chain import decode, encode
 from lintel.edge.store.connection import Connection
 
 RING_FILE = "ring"
@@ -26,12 +28,17 @@ SLOT = 1024
 """Bytes of a record: an event is 200 to 600."""
 MAGIC = b"LR2\0"
 MEMORY_EVENTS = 4096
+BREAK = 64
+"""So many slots in a row that do not open are the end: more than one torn group can leave."""
 _HEAD = struct.Struct(">4sQH24s")  # magic, number, length of the sealed body, nonce
 MAX_BODY = SLOT - _HEAD.size - 16
 
 
 class Ring:
-    """The writer's spare. `put_back(connection, bodies)` writes drained events; `bytes_` is the size of the file."""
+    """The writer's spare. `put_back(connection, bodies)` writes drained events; `size` in bytes.
+
+    `on_lost(n)` runs on the writer's thread when n kept records could not be read back.
+    """
 
     def __init__(
         self,
@@ -41,9 +48,12 @@ class Ring:
         *,
         drained: int = 0,
         size: int = RING_BYTES,
+        on_lost: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._key = key
         self._put_back = put_back
+        self._on_lost = on_lost
+        self._lost = 0  # of the present drain
         self._slots = size // SLOT
         self._memory: deque[bytes] = deque(maxlen=MEMORY_EVENTS)
         self._drained = drained
@@ -71,9 +81,21 @@ class Ring:
         self._last += len(bodies)
         return None
 
+    @staticmethod
+    def fit(body: bytes) -> bytes | None:
+        """The body as a record can hold it, if need be with a shorter `detail`; None when nothing helps."""
+        while len(body) > MAX_BODY:
+            event = decode(body)
+            if not event.detail:
+                return None
+            over = max(1, (len(body) - MAX_BODY) // 6)  # a character is at most six bytes of JSON
+            body = encode(replace(event, detail=event.detail[:-over]))
+        return body
+
     def drain(self, conn: Connection) -> None:
         """Put everything kept into the database, oldest first, inside the current transaction."""
         bodies = self.records()
+        self._lost = self._last - self._drained - len(bodies)
         in_memory = len(self._memory)
         self._put_back(conn, bodies + list(self._memory))
         conn.execute(
@@ -87,16 +109,13 @@ class Ring:
         self._drained, in_memory = self._draining
         for _ in range(in_memory):
             self._memory.popleft()
+        if self._lost:
+            self._on_lost(self._lost)
 
     def records(self) -> list[bytes]:
-        """Kept bodies in order; a torn or foreign record ends them."""
-        bodies: list[bytes] = []
-        for n in range(self._drained + 1, self._last + 1):
-            body = self._open_record(n)
-            if body is None:
-                break
-            bodies.append(body)
-        return bodies
+        """Kept bodies in order, without torn or foreign records."""
+        opened = (self._open_record(n) for n in range(self._drained + 1, self._last + 1))
+        return [body for body in opened if body is not None]
 
     def close(self) -> None:
         """Give the file back."""
@@ -107,8 +126,6 @@ class Ring:
     def _record(self, n: int, body: bytes) -> bytes:
         nonce = secrets.token_bytes(24)
         head = _HEAD.pack(MAGIC, n, len(body) + 16, nonce)
-        if len(body) > MAX_BODY:
-            raise StoreError("too_large", f"an event of {len(body)} bytes is larger than a record of the ring")
         return (head + seal(body, head, nonce, self._key)).ljust(SLOT, b"\0")
 
     def _open_record(self, n: int) -> bytes | None:
@@ -125,11 +142,13 @@ class Ring:
             return None
 
     def _newest(self) -> int:
-        """The last number from the drained one on without a break; a torn record ends it."""
-        n = self._drained
-        while self._open_record(n + 1) is not None and n - self._drained < self._slots:
+        """The last number from the drained one on that opens, before a long break."""
+        newest = n = self._drained
+        while n - newest < BREAK and n - self._drained < self._slots:
             n += 1
-        return n
+            if self._open_record(n) is not None:
+                newest = n
+        return newest
 
 
 def _open(path: Path, size: int) -> int | None:

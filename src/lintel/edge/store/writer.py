@@ -53,6 +53,9 @@ class Spare(Protocol):
     def keep(self, bodies: Sequence[bytes], error: StoreError) -> StoreError | None:
         """Store the bodies durably; an error says that they were not."""
 
+    def fit(self, body: bytes) -> bytes | None:
+        """The body as it can be kept, perhaps shortened; None when it is too large for that."""
+
     def waiting(self) -> bool:
         """Whether something is kept that is not in the database."""
 
@@ -335,13 +338,21 @@ class Writer:
             self._commit(group)  # a transaction of its own: whatever fails in it does not undo the drain
 
     def _set_aside(self, group: list[_Item], fault: StoreError) -> None:
-        kept = [item for item in group if item.spare is not None]
-        error: StoreError | None = fault
-        if kept and self._spare is not None:
-            error = self._spare.keep([item.spare for item in kept if item.spare is not None], fault)
+        bodies: list[bytes] = []
+        kept: list[_Item] = []
         for item in group:
-            item.result = 0
-            item.error = error if item.spare is not None else fault
+            item.result, item.error = 0, fault
+            if self._spare is not None and item.spare is not None:
+                body = self._spare.fit(item.spare)
+                if body is None:  # it alone: the others of its group are no larger for it
+                    item.error = StoreError("too_large", f"an event of {len(item.spare)} bytes fits in no ring")
+                else:
+                    kept.append(item)
+                    bodies.append(body)
+        if self._spare is not None and kept:
+            error = self._spare.keep(bodies, fault)
+            for item in kept:
+                item.error = error
         self._resolve(group)
 
     def _resolve(self, group: list[_Item]) -> None:
