@@ -197,8 +197,9 @@ class Gate:
         assert found.use is not None  # noqa: S101  the caller asked
         granted = self._event(reading, decision, now, found)
         refused = self._event(reading, Decision(found.spent), now, found)
+        deadline = time.monotonic() + self.order_s
         try:
-            won = await self.store.allowlist.consume(found.use, granted, refused, deadline=time.monotonic() + self.order_s)
+            won = await self.store.allowlist.consume(found.use, granted, refused, deadline=deadline)
         except StoreError as e:
             log.warning("door %s: a use could not be recorded, denied: %s", reading.door, e)
             self._journal(reading, Decision(Reason.STORAGE_READ_ONLY), now, receipt, found)

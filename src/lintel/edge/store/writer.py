@@ -11,16 +11,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from lintel.edge.errors import StoreError
 from lintel.edge.store.connection import Connection, fault_word, sqlite
 from lintel.edge.store.database import Database
+from lintel.edge.store.group import Item, Member, Spare, Work
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Work = Callable[[Connection], T]
 
 GROUP = 32
 """Items of one commit. 1,024 B are written per event of 32, 8 kB per event that is committed alone."""
@@ -35,46 +34,6 @@ STUCK = 30.0
 
 _TOUCH = "INSERT INTO state VALUES ('tried_at', ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value"
 """A write that proves the disk takes writes again, also when nothing else waits."""
-
-
-class Member(Protocol):
-    """Keeps a copy in memory of what it writes: told, on the writer thread, how each commit ended."""
-
-    def committed(self) -> None:
-        """What the last group wrote is durable."""
-
-    def reset(self, conn: Connection) -> None:
-        """Nothing of the last group was stored: forget it, read the tail again."""
-
-
-class Spare(Protocol):
-    """Where events go when the database can not take them (see `ring.Ring`). Called on the writer thread."""
-
-    def keep(self, bodies: Sequence[bytes], error: StoreError) -> StoreError | None:
-        """Store the bodies durably; an error says that they were not."""
-
-    def fit(self, body: bytes) -> bytes | None:
-        """The body as it can be kept, perhaps shortened; None when it is too large for that."""
-
-    def waiting(self) -> bool:
-        """Whether something is kept that is not in the database."""
-
-    def drain(self, conn: Connection) -> None:
-        """Put everything that is kept into the database, inside the current transaction."""
-
-    def drained(self) -> None:
-        """That transaction is durable."""
-
-
-@dataclass(slots=True)
-class _Item:
-    work: Work[Any]
-    future: "asyncio.Future[Any]"
-    spare: bytes | None
-    result: Any = None
-    error: Exception | None = None
-    lone: bool = field(default=False)
-    at: float = field(default_factory=time.monotonic)
 
 
 class Writer:
@@ -92,7 +51,7 @@ class Writer:
         self._members: list[Member] = []
         self._spare: Spare | None = None
         self._wake = threading.Condition()
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[Item] = deque()
         self._arrivals: deque[float] = deque([-3600.0] * FILL, FILL)
         self._urgent = False
         self._closing = False
@@ -140,7 +99,7 @@ class Writer:
         `work` raised (which undoes that work alone).
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        item = _Item(work, future, spare, lone=lone)
+        item = Item(work, future, spare, lone=lone)
         with self._wake:
             if self._closing:
                 future.set_exception(StoreError("commit_failed", "the store is closed"))
@@ -178,7 +137,7 @@ class Writer:
                 log.warning("the last check-point failed, the log stays for the next start: %s", error)
             self._conn.close()
 
-    def _next(self) -> list[_Item] | None:
+    def _next(self) -> list[Item] | None:
         """Wait for work until its window ends. [] is a wish to try again after a fault, None the end."""
         with self._wake:
             while not self._queue and not self._closing:
@@ -203,7 +162,7 @@ class Writer:
             self._urgent = self._urgent and bool(self._queue)
             return group
 
-    def _take(self) -> list[_Item]:
+    def _take(self) -> list[Item]:
         group = [self._queue.popleft()]
         while not group[0].lone and self._queue and len(group) < GROUP and not self._queue[0].lone:
             group.append(self._queue.popleft())
@@ -211,7 +170,7 @@ class Writer:
             self._urgent = True
         return group
 
-    def _commit(self, group: list[_Item]) -> None:
+    def _commit(self, group: list[Item]) -> None:
         assert self._conn is not None  # noqa: S101  there is no fault
         conn = self._conn
         try:
@@ -227,7 +186,7 @@ class Writer:
         self._resolve(group)
 
     @staticmethod
-    def _apply(conn: Connection, item: _Item) -> None:
+    def _apply(conn: Connection, item: Item) -> None:
         """One item inside its own savepoint: if it fails, the others of the group do not.
 
         A lone item needs none, and a savepoint would keep the old content of every page it changes.
@@ -248,7 +207,7 @@ class Writer:
         if not item.lone:
             conn.execute("RELEASE item")
 
-    def _failed(self, group: list[_Item], error: BaseException) -> None:
+    def _failed(self, group: list[Item], error: BaseException) -> None:
         """The commit of a group failed: open again, keep the events in the spare, fail everything else."""
         word = fault_word(error, self._database.directory)
         fault = StoreError(word, f"a commit failed: {error}")
@@ -260,7 +219,7 @@ class Writer:
         if began:
             self._loop.call_soon_threadsafe(self._on_fault, word, str(error))
 
-    def _unexpected(self, group: list[_Item], error: Exception) -> None:
+    def _unexpected(self, group: list[Item], error: Exception) -> None:
         """What nobody foresaw, such as a stored event that can not be read: a fault as any other, tried again later."""
         log.error("the writer failed unexpectedly", exc_info=error)
         began, self._attempt = self.fault != "commit_failed", time.monotonic()
@@ -302,7 +261,7 @@ class Writer:
         self._conn = conn
         return None
 
-    def _degraded(self, group: list[_Item]) -> None:
+    def _degraded(self, group: list[Item]) -> None:
         """Writing is known to fail: try at most once a second, else straight to the spare."""
         assert self._fault is not None  # noqa: S101  the caller asked
         if time.monotonic() - self._attempt < RETRY and not self._closing:
@@ -337,9 +296,9 @@ class Writer:
         if group:
             self._commit(group)  # a transaction of its own: whatever fails in it does not undo the drain
 
-    def _set_aside(self, group: list[_Item], fault: StoreError) -> None:
+    def _set_aside(self, group: list[Item], fault: StoreError) -> None:
         bodies: list[bytes] = []
-        kept: list[_Item] = []
+        kept: list[Item] = []
         for item in group:
             item.result, item.error = 0, fault
             if self._spare is not None and item.spare is not None:
@@ -355,7 +314,7 @@ class Writer:
                 item.error = error
         self._resolve(group)
 
-    def _resolve(self, group: list[_Item]) -> None:
+    def _resolve(self, group: list[Item]) -> None:
         if not group:
             return
         try:
@@ -364,7 +323,7 @@ class Writer:
             log.info("%d results had nobody left to hear them", len(group))  # the loop is closed
 
 
-def _settle(group: list[_Item]) -> None:
+def _settle(group: list[Item]) -> None:
     for item in group:
         if item.future.done():
             continue
