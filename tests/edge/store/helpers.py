@@ -1,7 +1,9 @@
 """What the tests of the store share."""
 
+import asyncio
 import hashlib
 import itertools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from lintel.edge.digests import Digester
@@ -34,3 +36,16 @@ def card(value: object, **fields: object) -> CredentialPut:
 def opened(path: Path, notices: list | None = None) -> Store:
     said = notices if notices is not None else []
     return Store.open(path, KEY, on_notice=lambda n, d: said.append((str(n), d)))
+
+
+def run(path: Path, body: Callable[[Store], Awaitable[None]]) -> None:
+    """Run `body` on the opened store of a directory."""
+
+    async def main() -> None:
+        store = opened(path)
+        try:
+            await body(store)
+        finally:
+            await store.close()
+
+    asyncio.run(main())

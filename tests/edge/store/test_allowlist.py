@@ -27,18 +27,7 @@ from lintel.edge.store import (
 )
 from lintel.edge.store.apply import Applier
 
-from .helpers import KEY, card, digest, event, opened
-
-
-def run(path: Path, body) -> None:
-    async def main() -> None:
-        store = opened(path)
-        try:
-            await body(store)
-        finally:
-            await store.close()
-
-    asyncio.run(main())
+from .helpers import KEY, card, digest, event, run
 
 
 def test_found_as_it_was_put(tmp_path: Path) -> None:

@@ -9,20 +9,9 @@ from lintel.edge.store import Store, chain, database, derive
 from lintel.edge.store.database import open_reader
 from lintel.edge.store.verify import Report, verify
 
-from .helpers import KEY, event, opened
+from .helpers import KEY, event, run
 
 ACCESS = chain.NUMBERS[Stream.ACCESS] << 56
-
-
-def run(path: Path, body) -> None:
-    async def main() -> None:
-        store = opened(path)
-        try:
-            await body(store)
-        finally:
-            await store.close()
-
-    asyncio.run(main())
 
 
 async def fill(store: Store, n: int, start: int = 0) -> None:

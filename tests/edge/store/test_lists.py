@@ -1,29 +1,15 @@
 """What local lists may and may not change: revocations, tombstones, ids, lockdown, what a replacement sweeps."""
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 
 from lintel.edge.model import Status
 from lintel.edge.store import Del, ItemPut, PassPut, Store, Type
 from lintel.edge.store.recovery import newest_snapshot
 
-from .helpers import DIGEST, card, digest, event, opened
-
-Body = Callable[[Store], Awaitable[None]]
-
-
-def run(path: Path, body: Body) -> None:
-    async def main() -> None:
-        store = opened(path)
-        try:
-            await body(store)
-        finally:
-            await store.close()
-
-    asyncio.run(main())
+from .helpers import DIGEST, card, digest, event, run
 
 
 def _status(store: Store, value: object) -> Status | None:

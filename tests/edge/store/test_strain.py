@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,7 @@ from lintel.edge.store import CountedUse, PassPut, StepUse, Store, connection, w
 from lintel.edge.store.chain import encode
 from lintel.edge.store.ring import SLOT
 
-from .helpers import card, digest, event, opened
-
-Body = Callable[[Store], Awaitable[None]]
-
-
-def run(path: Path, body: Body) -> None:
-    async def main() -> None:
-        store = opened(path)
-        try:
-            await body(store)
-        finally:
-            await store.close()
-
-    asyncio.run(main())
+from .helpers import card, digest, event, opened, run
 
 
 def _status(store: Store, value: object) -> Status | None:
