@@ -149,7 +149,8 @@ def test_without_the_venv_module(box: Box) -> None:
     lame.write_text(f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; esac\nexec {PYTHON} "$@"\n')
     lame.chmod(0o755)
     site = next(real.glob("lib/python3*/site-packages"))
-    (site / "sitecustomize.py").write_text(f"import sys\nsys.executable = {str(lame)!r}\n")
+    # a .pth file: Debian's own sitecustomize comes before one of ours
+    (site / "lame.pth").write_text(f"import sys; sys.executable = {str(lame)!r}\n")
     status, _, err = box.run("run", LINTEL_PYTHON=str(real / "bin/python"))
     assert status == 1
     assert f"apt-get install python3.{sys.version_info.minor}-venv" in err

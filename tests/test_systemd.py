@@ -98,10 +98,20 @@ id = "reader"
 line = "port"
 profile = "generic-cr"
 door = "front"
+[[line]]
+id = "broker"
+driver = "mqtt_terminal"
+port = 9
+[[device]]
+id = "relay"
+line = "broker"
+profile = "shelly-gen2"
+address = "relay"
+door = "front"
 [[door]]
 id = "front"
 groups = ["main"]
-lock = "reader"
+lock = "relay"
 """
 
 

@@ -78,7 +78,7 @@ class Allowlist:
             return None
         try:
             key, tail = split_digest(digest)
-            row = self._database.still(self.revision).execute(_FIND, (key,)).fetchone()
+            row = self._database.reader.execute(_FIND, (key,)).fetchone()
             if row is None or row[0] != tail:
                 return None
             uses = 0 if row[10] is None else self._uses(CREDENTIAL_SPACE, key)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 from lintel.edge.errors import StoreError
@@ -24,8 +23,6 @@ from lintel.edge.store.files import sync_directory
 FILE = "lintel.db"
 SCHEMA = 1
 """Version of the schema this program writes (PRAGMA user_version)."""
-STILL_S = 2.0
-"""Longest that a read transaction is kept open (s)."""
 FULL_CHECK_BYTES = 64 << 20
 """A larger file is checked whole once a day; at start only the tables that decide and the tail of the journal."""
 DECIDING = (
@@ -47,33 +44,12 @@ class Database:
         self.key = key
         self.writable = writable
         self._shadow = shadow  # a copy in memory, read while the disk is read-only and its log could not be replayed
-        self._reader: Connection = self.connect_reader()
-        self._stamp: tuple[int, float] | None = None  # of the read transaction that is kept open, and when it began
+        self.reader: Connection = self.connect_reader()
 
     @property
     def directory(self) -> Path:
         """The state directory."""
         return self.path.parent
-
-    @property
-    def reader(self) -> Connection:
-        """The reader with nothing held: what it reads is what was committed last."""
-        if self._stamp is not None:
-            self._stamp = None
-            self._reader.execute("COMMIT")
-        return self._reader
-
-    def still(self, stamp: int) -> Connection:
-        """The reader inside a read transaction that is kept while `stamp` is the same, for two seconds at most.
-
-        Each commit of the journal would else empty the reader's cache and cost the next look-up ten times its time.
-        What is read stands still meanwhile: `stamp` must change with it. The bound lets the log be check-pointed.
-        """
-        now = time.monotonic()
-        if self._stamp is None or self._stamp[0] != stamp or now - self._stamp[1] > STILL_S:
-            self.reader.execute("BEGIN")
-            self._stamp = stamp, now
-        return self._reader
 
     def connect(self) -> Connection:
         """A writing connection with all settings checked. Raises StoreError or sqlite errors."""
@@ -101,8 +77,7 @@ class Database:
         """The file system can be written again: replace the immutable reader, which would not see new commits."""
         self.writable = True
         self._drop_shadow()
-        self._stamp = None
-        self._reader = self.connect_reader()  # the old one closes when the look-up that uses it is done
+        self.reader = self.connect_reader()  # the old one closes when the look-up that uses it is done
 
     def try_writable(self) -> bool:
         """After a start on a read-only file system: look again, and begin to write when it has changed."""
@@ -112,7 +87,7 @@ class Database:
 
     def close(self) -> None:
         """Close the reader. The writer closes its own connection."""
-        self._reader.close()
+        self.reader.close()
         self._drop_shadow()
 
     def _drop_shadow(self) -> None:
