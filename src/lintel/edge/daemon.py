@@ -174,7 +174,6 @@ class Daemon:
                 rooms.create_task(r.keeper.keep(partial(r.driver.run, Inlet(self.gate, r.keeper))), name=r.line.id)
                 for r in self.lines
             ]
-            gc.collect()
             gc.freeze()  # what was built stays: a full collection need not walk it while somebody waits at a door
             sd_notify("READY=1")
             self._ready()
