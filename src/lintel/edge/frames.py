@@ -45,16 +45,35 @@ class Framer(Protocol):
         ...
 
 
-class Delimited:
-    """Frames end at any of the bytes `ends`; empty frames are ignored, so CR, LF and CRLF all serve."""
+class _Bounded:
+    """One frame in the making, at most `max_length` bytes; what is longer is told once and discarded."""
 
-    def __init__(self, ends: bytes = b"\r\n", max_length: int = MAX_LENGTH) -> None:
-        self._end = ends[:1]
-        self._table = bytes.maketrans(ends, self._end * len(ends))
+    def __init__(self, max_length: int) -> None:
         self._max = max_length
         self._held = bytearray()
         self._discard = False
         self.overflows = self.garbage = 0
+
+    def _add(self, part: bytes, found: list[Frame | Overflow]) -> None:
+        if not self._discard and len(self._held) + len(part) > self._max:
+            self._discard = True
+            self.overflows += 1
+            found.append(Overflow())
+            self.garbage += len(self._held)
+            self._held.clear()
+        if self._discard:
+            self.garbage += len(part)
+        else:
+            self._held += part
+
+
+class Delimited(_Bounded):
+    """Frames end at any of the bytes `ends`; empty frames are ignored, so CR, LF and CRLF all serve."""
+
+    def __init__(self, ends: bytes = b"\r\n", max_length: int = MAX_LENGTH) -> None:
+        super().__init__(max_length)
+        self._end = ends[:1]
+        self._table = bytes.maketrans(ends, self._end * len(ends))
 
     def feed(self, data: bytes, now: float) -> list[Frame | Overflow]:  # noqa: ARG002  the common shape
         """Take in bytes."""
@@ -77,45 +96,21 @@ class Delimited:
         """None: only an end mark completes a frame."""
         return None
 
-    def _add(self, part: bytes, found: list[Frame | Overflow]) -> None:
-        if not self._discard and len(self._held) + len(part) > self._max:
-            self._discard = True
-            self.overflows += 1
-            found.append(Overflow())
-            self.garbage += len(self._held)
-            self._held.clear()
-        if self._discard:
-            self.garbage += len(part)
-        else:
-            self._held += part
 
-
-class IdleGap:
+class IdleGap(_Bounded):
     """Frames end when the line has been silent for `gap_s`, measured from the last byte."""
 
     def __init__(self, gap_s: float, max_length: int = MAX_LENGTH) -> None:
+        super().__init__(max_length)
         self._gap = gap_s
-        self._max = max_length
-        self._held = bytearray()
-        self._discard = False
         self._last = 0.0
-        self.overflows = self.garbage = 0
 
     def feed(self, data: bytes, now: float) -> list[Frame | Overflow]:
         """Take in bytes; a gap before them completes the frame before."""
         found = self.idle(now)
         if data:
             self._last = now
-            if not self._discard and len(self._held) + len(data) > self._max:
-                self._discard = True
-                self.overflows += 1
-                found.append(Overflow())
-                self.garbage += len(self._held)
-                self._held.clear()
-            if self._discard:
-                self.garbage += len(data)
-            else:
-                self._held += data
+            self._add(data, found)
         return found
 
     def idle(self, now: float) -> list[Frame | Overflow]:

@@ -112,7 +112,7 @@ class Store:
             raise StoreError(fault_word(error, directory), f"the store can not be read: {error}") from None
 
     async def tend(self, now: Instant | None = None, *, uplink: bool = False) -> None:
-        """Housekeeping; call it every hour. Raises StoreError.
+        """Housekeeping; call it now and then. Raises StoreError.
 
         A snapshot when the newest is older than a day; with `now`, retention of the journal and of shown steps.
         `uplink`: a cloud listens, so that what it has not acknowledged stays.
