@@ -10,6 +10,7 @@ from lintel.edge.model import Credential, Door, Instant, Method, PersonKind, Rea
 from lintel.edge.passes import BadPass, PassKey, RotatingCode, StaticPass, check_step, parse, verify
 from lintel.edge.policy import Facts
 from lintel.edge.store import Allowlist, CountedUse, PassUse, SiteData, StepUse
+from lintel.edge.store.apply import pass_name
 
 Use = CountedUse | PassUse | StepUse
 
@@ -100,7 +101,7 @@ class Witness:
         claims = presented.claims
         row = self.allowlist.visitor_pass(claims.pass_id)
         credential = Credential(
-            id=(row.id if row else "") or f"vp_{claims.pass_id}",
+            id=(row.id if row else "") or pass_name(claims.pass_id),
             person=row.person if row else "",
             kind=PersonKind.VISITOR,
             method=Method.PASS,
@@ -122,7 +123,7 @@ class Witness:
         if isinstance(step, Reason):
             return _Known(verdict=step)
         credential = Credential(
-            id=row.id or f"vp_{row.pass_id}",
+            id=row.id or pass_name(row.pass_id),
             person=row.person,
             kind=PersonKind.VISITOR,
             method=Method.PASS,
@@ -140,7 +141,8 @@ class Witness:
 
 def _blocked(site: SiteData, credential: Credential, wall: float) -> bool:
     """Deny wins: a block of the person, the credential or the pass, until it expires."""
-    for subject in (credential.person, credential.id, f"vp_{credential.pass_id}"):
+    named = () if credential.pass_id is None else (pass_name(credential.pass_id),)
+    for subject in (credential.person, credential.id, *named):
         if subject in site.blocks:
             until = site.blocks[subject]
             if until is None or wall < until:
