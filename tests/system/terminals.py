@@ -1,4 +1,4 @@
-"""Raw MQTT players with their own ledger: face terminals that publish with QoS 1 and keep sending, in this process.
+"""Raw MQTT players with their own ledger: face terminals that publish with QoS 1 and send again what is not answered.
 
 They share no code with the driver. What they saw survives every kill of the daemon.
 """
@@ -16,26 +16,32 @@ NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
 class Terminals:
-    """`ids` of the terminals. `sent` and `acked` are records (PushAck seen), `unlocks` the orders by terminal."""
+    """`ids` of the terminals. `sent` and `acked` are records (PushAck seen), `unlocks` the orders by terminal.
 
-    def __init__(self, port, ids):
-        self.port, self.ids = port, list(ids)
+    `repush`: seconds after which a record without PushAck is sent again, and again; None: only when the test says so.
+    """
+
+    def __init__(self, port, ids, *, repush=None):
+        self.port, self.ids, self.repush = port, list(ids), repush
         self.numbers = {i: itertools.count(1) for i in self.ids}
-        self.sent, self.acked = {}, set()
+        self.sent, self.acked, self.tried = {}, set(), {}
         self.unlocks = {i: [] for i in self.ids}
         self.connected = False
 
     async def __aenter__(self):
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        self._receiving = self._tasks.create_task(self._receive())
+        self._working = [self._tasks.create_task(self._receive())]
+        if self.repush is not None:
+            self._working.append(self._tasks.create_task(self._push_again()))
         async with asyncio.timeout(5):
             while not self.connected:
                 await asyncio.sleep(0.01)
         return self
 
     async def __aexit__(self, *exc):
-        self._receiving.cancel()
+        for task in self._working:
+            task.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     async def _receive(self):
@@ -72,6 +78,7 @@ class Terminals:
         }  # fmt: skip
         found = (f"mqtt/face/{who}/Rec", json.dumps({"operator": "RecPush", "info": body}))
         self.sent[who, number] = found
+        self.tried[who, number] = time.monotonic()
         return found
 
     async def recognise(self, who, person, *, qos=1, retain=False, **options):
@@ -82,7 +89,15 @@ class Terminals:
     async def again(self, keys):
         """Send records again, as a terminal does until it is told PushAck."""
         for key in keys:
+            self.tried[key] = time.monotonic()
             await self.client.publish(*self.sent[key], qos=1)
+
+    async def _push_again(self):
+        while True:
+            await asyncio.sleep(self.repush / 4)
+            before = time.monotonic() - self.repush
+            with contextlib.suppress(aiomqtt.MqttError):
+                await self.again([k for k in self.sent if k not in self.acked and self.tried[k] < before])
 
     async def settled(self, limit=10.0):
         """Wait until every record is acknowledged; those that are not."""

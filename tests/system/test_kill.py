@@ -39,7 +39,7 @@ def uses(state):
 async def campaign(site, kills, rng, *, again=True):
     """Kill and start again; returns (lost records, records stored twice, decisions, orders at back)."""
     once = [p.id for p in site.people if p.id.startswith("once")]
-    async with Terminals(site.broker.port, ["1001", "1002"]) as players:
+    async with Terminals(site.broker.port, ["1001", "1002"], repush=2.0 if again else None) as players:
         enough = asyncio.Event()
         sender = asyncio.create_task(traffic(players, rng, once, enough))
         slowest = 0.0

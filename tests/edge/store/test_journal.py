@@ -78,15 +78,17 @@ def test_a_device_record_is_stored_once(tmp_path: Path) -> None:
 def test_records_are_bounded_per_device_and_reread(tmp_path: Path) -> None:
     async def first(store: Store) -> None:
         await store.journal.append(event(device="quiet", record="only"))
-        for start in range(0, 1600, 400):
+        for start in range(0, 3200, 400):
             await fill(store, 400, start)
         await asyncio.sleep(0.6)
 
     async def second(store: Store) -> None:
         assert store.journal.seen("quiet", "only"), "a busy device does not push a quiet one out"
-        assert all(store.journal.seen("qr-1", f"r{n}") for n in range(1600 - 128, 1600))
+        assert all(store.journal.seen("qr-1", f"r{n}") for n in range(3200 - 1000, 3200))
+        assert await store.journal.append(event(record="r2200"), now=True) == 2202, "a thousand records later"
+        assert await store.journal.append(event(record="r0"), now=True) == 3202, "the memory is bounded"
         stored = store.database.reader.execute("SELECT count(*) FROM device_record").fetchone()[0]
-        assert 0 < stored < 1600
+        assert 1000 <= stored < 2000
 
     run(tmp_path, first)
     run(tmp_path, second)
