@@ -11,6 +11,20 @@ from lintel.edge.errors import ConfigError, LintelError
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gateway.toml"
 
 
+PASS_KEY = f'[[pass_key]]\nid = 7\npublic_key = "{"0" * 64}"\n'
+SECOND_READER = """\
+[[line]]
+id = "port-2"
+driver = "serial_qr"
+path = "/tmp/lintel-gate-qr"
+[[device]]
+id = "qr-2"
+line = "port-2"
+profile = "generic-cr"
+door = "gate"
+"""
+
+
 def written(tmp_path, *changes):
     text = EXAMPLE.read_text("utf-8")
     for old, new in changes:
@@ -67,14 +81,73 @@ def test_five_mistakes_are_all_named(tmp_path):
         ('profile = "generic-cr"', 'profile = "mqtt-face"', "device[0].profile", "serial_qr"),
         ('lock = "gate-face"', 'lock = "gate-lock"', "door[0].lock", "gate-face"),
         ('id = "gate-face"', 'id = "gate-qr"', "device[1].id", "once"),
-        ('address = "1026700"', "", "device 'gate-face'.address", "MQTT id"),
+        ('address = "1026700"', "", "device[1].address", "MQTT id"),
         ("id = 12648430", "id = 0", "site.id", "greater than or equal to 1"),
         ('groups = ["public"] #', "groups = [] #", "door[0].groups", "at least 1"),
+        ('lock = "gate-face"', 'lock = "gate-qr"', "door[0].lock", "no command 'open'"),
+        ("open_s = 3.0", "open_s = 3.0\nchannel = 1", "door[0].channel", "names no channel"),
+        ('address = "1026700"', 'address = "a/+b"', "device[1].address", "without '/'"),
+        ('path = "/tmp/lintel-gate-qr"', 'path = "gate-qr"', "line[1].path", "absolute"),
+        ("port = 1883", 'port = 1883\ncertificate = "gw.pem"', "line[0].ca", "not encrypted"),
+        ("port = 1883", 'port = 1883\nca = "ca.pem"\nkey = "gw.key"', "line[0].certificate", "beside 'key'"),
+        ('id = "gate-port"', 'id = "gate port"', "line[1].id", "letters, digits"),
+        ("# [[pass_key]]", f"{PASS_KEY}{PASS_KEY}# [[pass_key]]", "pass_key[1].id", "once"),
+        (
+            '[[line]]\nid = "gate-port"',
+            f'{SECOND_READER}[[line]]\nid = "gate-port"',
+            "line[2].path",
+            "a serial port used once",
+        ),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_named_with_what_was_expected(tmp_path, old, new, where, hint):
     found = mistakes(written(tmp_path, (old, new)))
     assert hint in found[where]
+
+
+def test_mistakes_of_all_kinds_are_named_together(tmp_path):
+    """Syntax of keys, a time zone, profiles, references, what does not fit: one round of mending is enough."""
+    found = mistakes(
+        written(
+            tmp_path,
+            ('name = "Example community"', 'name = "Example community"\ncolour = "red"'),
+            ('timezone = "Asia/Shanghai"', 'timezone = "Mars/Olympus"'),
+            ('profile = "generic-cr"', 'profile = "generic-cx"'),
+            ('address = "1026700"', ""),
+            ('id = "gate-face"\nline = "broker"', 'id = "gate-face"\nline = "brocker"'),
+            ('lock = "gate-face"', 'lock = "gate-qr"\nchannel = "left"'),
+            ("# [[pass_key]]", f"{PASS_KEY}{PASS_KEY}# [[pass_key]]"),
+            ("port = 1883", 'port = 1883\nkey = "gw.key"\npassword = "correct horse"'),
+        )
+    )
+    assert set(found) == {
+        "site.colour",
+        "site.timezone",
+        "device[0].profile",
+        "device[1].line",
+        "door[0].channel",
+        "pass_key[1].id",
+        "line[0].ca",
+        "line[0].certificate",
+        "line[0].password",
+    }
+
+
+def test_a_password_that_stands_in_the_file_is_refused_and_not_repeated(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, ('# password = "mqtt" ', 'password = "Tr0ub4dor & 3"')))
+    assert "the password itself stands in no file" in str(caught.value)
+    assert "Tr0ub4dor" not in str(caught.value)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(LintelError) as unknown:
+        password("hunter2", tmp_path)  # a password that could be a name
+    assert "hunter2" not in str(unknown.value)
+
+
+def test_paths_begin_in_the_folder_of_the_file(tmp_path):
+    config = load(written(tmp_path, ("port = 1883", 'port = 1883\nca = "tls/ca.pem"\ncertificate = "/etc/gw.pem"')))
+    line = config.line[0]
+    assert line.options() == {"ca": str(tmp_path / "tls/ca.pem"), "certificate": "/etc/gw.pem"}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +171,7 @@ def test_a_missing_file_says_so(tmp_path):
 
 def test_a_password_comes_from_a_credential_or_a_private_file(tmp_path, monkeypatch):
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    with pytest.raises(LintelError, match="'mqtt' is in no systemd credential"):
+    with pytest.raises(LintelError, match="is in no systemd credential"):
         password("mqtt", tmp_path)
     (tmp_path / "credentials").mkdir()
     secret = tmp_path / "credentials" / "mqtt"

@@ -152,9 +152,9 @@ def test_a_wrong_configuration_says_all_its_mistakes_at_once(tmp_path):
         [*LINTEL, "run", "--config", str(file)], capture_output=True, check=False, text=True, timeout=30
     )
     assert done.returncode == 1
-    for where in ("site.id", "baud", "device[0].line", "colour", "open_s"):
+    for where in ("site.id", "site.timezone", "baud", "device[0].line", "colour", "open_s", "door[0].lock"):
         assert where in done.stderr, done.stderr
-    assert "5 mistakes" in done.stderr
+    assert "7 mistakes" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "state").exists(), "nothing is made of a file that is refused"
 

@@ -5,24 +5,52 @@ systemd credential `mqtt`, else from the 0600 file `credentials/mqtt` in the sta
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lintel.edge.errors import ConfigError, LintelError, Mistake
+from lintel.edge.contradictions import contradictions
+from lintel.edge.errors import ConfigError, LintelError
 from lintel.edge.model import Direction, Door, Method
 from lintel.edge.passes import PassKey
 from lintel.edge.profiles import Profile, find
-from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.profiles.serial import BAUDS
 from lintel.edge.schedules import zone
 from lintel.edge.tables import mistakes_of, read_table
 
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def _id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ValueError("up to 64 letters, digits, '_', '.' and '-', beginning with a letter or digit")
+    return value
+
+
+def _secret_name(value: str) -> str:
+    if value and not _ID.fullmatch(value):
+        raise ValueError("the name of a credential, as in credentials/NAME: the password itself stands in no file")
+    return value
+
+
+def _absolute(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("an absolute path such as '/dev/serial/by-id/usb-...'")
+    return value
+
+
+def _own_id(value: str) -> str:
+    if set(value) & set("/+#{} ") or (value and not value.isprintable()):
+        raise ValueError("the device's id in its topics, without '/', '+', '#', braces and spaces")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
 
 
 def _baud(value: int) -> int:
@@ -61,28 +89,40 @@ class Key(_Table):
     retired_at: float | None = None
 
 
-class SerialLine(_Table):
-    """A serial port. `path` should be a stable one: /dev/serial/by-id/... or a udev link, never ttyUSB0."""
+class _Line(_Table):
+    """What the tables of all kinds of lines share."""
 
     id: Id
+
+    def options(self) -> dict[str, str | int | float | bool]:
+        """What the file says for the driver to check; a password is not among it."""
+        return self.model_dump(exclude_defaults=True, exclude={"id", "driver", "password"}, mode="json")
+
+    def below(self, base: Path) -> Self:
+        """The same with its relative paths taken from `base`."""
+        return self.model_copy(update={k: base / v for k, v in self if isinstance(v, Path)})
+
+
+class SerialLine(_Line):
+    """A serial port. `path` should be a stable one: /dev/serial/by-id/... or a udev link, never ttyUSB0."""
+
     driver: Literal["serial_qr"]
-    path: Path
+    path: Annotated[Path, AfterValidator(_absolute)]
     baud: Annotated[int, AfterValidator(_baud)] | None = None
 
 
-class MqttLine(_Table):
+class MqttLine(_Line):
     """A connection to a broker, shared by all its devices. `ca` switches TLS on; `certificate` and `key` are ours.
 
     `rate`, `burst`: messages per second, and at once, that one device may send; what is above is dropped and counted.
     """
 
-    id: Id
     driver: Literal["mqtt_terminal"]
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
     client_id: str = ""
     username: str = ""
-    password: str = ""
+    password: Annotated[str, AfterValidator(_secret_name)] = ""
     keepalive: Annotated[int, Field(ge=5, le=3600)] = 30
     ca: Path | None = None
     certificate: Path | None = None
@@ -100,7 +140,7 @@ class DeviceTable(_Table):
     id: Id
     line: Id
     profile: str
-    address: Annotated[str, Field(max_length=64)] = ""
+    address: Annotated[str, Field(max_length=64), AfterValidator(_own_id)] = ""
     door: Id
     direction: Direction = Direction.IN
 
@@ -160,112 +200,27 @@ _ADAPTER: TypeAdapter[Config] = TypeAdapter(Config)
 
 
 def load(path: Path) -> Config:
-    """The configuration in `path`. Raises ConfigError naming every mistake: key, and what was expected there."""
+    """The configuration in `path`, its relative paths taken from the file's folder.
+
+    Raises ConfigError naming every mistake: key, and what was expected there.
+    """
     table = read_table(path, str(path))
+    base = path.resolve().parent
+    config, mistakes = None, []
     try:
         config = _ADAPTER.validate_python(table)
     except ValidationError as error:
         mistakes = mistakes_of(error, ("serial_qr", "mqtt_terminal"))
-        raise ConfigError(str(path), mistakes + list(_raw_references(table))) from None
-    base = path.resolve().parent
-    here = {"state_dir": base / config.state_dir}
-    if config.profile_dir is not None:
-        here["profile_dir"] = base / config.profile_dir
-    config = config.model_copy(update=here)
-    if mistakes := list(_contradictions(config)):
+    mistakes += contradictions(table, base)
+    if config is None or mistakes:
         raise ConfigError(str(path), mistakes)
-    return config
-
-
-def _raw_references(table: Mapping[str, object]) -> Iterator[Mistake]:
-    """Dangling references of a file that has other mistakes too, so that all are named at once."""
-    ids = {kind: _ids(table, kind) for kind in ("line", "device", "door")}
-    for kind, key, target in _REFERENCES:
-        rows = table.get(kind)
-        for n, row in enumerate(rows if isinstance(rows, list) else []):
-            value = row.get(key) if isinstance(row, dict) else None
-            if isinstance(value, str) and value not in ids[target]:
-                yield _dangling(f"{kind}[{n}].{key}", target, ids[target])
-
-
-_REFERENCES = (("device", "line", "line"), ("device", "door", "door"), ("door", "lock", "device"))
-
-
-def _ids(table: Mapping[str, object], kind: str) -> set[str]:
-    rows = table.get(kind)
-    return {str(r["id"]) for r in rows if isinstance(r, dict) and "id" in r} if isinstance(rows, list) else set()
-
-
-def _dangling(where: str, target: str, known: Sequence[str] | set[str]) -> Mistake:
-    return Mistake(where, f"expected the id of a [[{target}]]: {', '.join(sorted(known)) or 'there is none'}")
-
-
-def _contradictions(config: Config) -> Iterator[Mistake]:
-    """What no single field can see: doubled ids, dangling references, profiles that do not fit their line."""
-    try:
-        _ = config.zone
-    except ValueError as error:
-        yield Mistake("site.timezone", f"expected {error}")
-    for kind, rows in (("line", config.line), ("device", config.device), ("door", config.door)):
-        ids = [row.id for row in rows]
-        yield from (Mistake(f"{kind}[{n}].id", "expected an id used once") for n, i in enumerate(ids) if i in ids[:n])
-    key_ids = [k.id for k in config.pass_key]
-    yield from (
-        Mistake(f"pass_key[{n}].id", "expected an id used once") for n, i in enumerate(key_ids) if i in key_ids[:n]
+    return config.model_copy(
+        update={
+            "state_dir": base / config.state_dir,
+            "profile_dir": base / config.profile_dir if config.profile_dir else None,
+            "line": tuple(line.below(base) for line in config.line),
+        }
     )
-    lines = {line.id: line for line in config.line}
-    devices, doors = {d.id for d in config.device}, {d.id for d in config.door}
-    for n, device in enumerate(config.device):
-        if device.line not in lines:
-            yield _dangling(f"device[{n}].line", "line", set(lines))
-        if device.door not in doors:
-            yield _dangling(f"device[{n}].door", "door", doors)
-        yield from _profile_fits(config, n, device, lines.get(device.line))
-    for n, door in enumerate(config.door):
-        if door.lock not in devices:
-            yield _dangling(f"door[{n}].lock", "device", devices)
-        elif not _opens(config, door.lock):
-            yield Mistake(f"door[{n}].lock", "expected a device that opens doors: its profile has no command 'open'")
-    for n, line in enumerate(config.line):
-        yield from _addresses(n, line, [d for d in config.device if d.line == line.id])
-
-
-def _opens(config: Config, lock: str) -> bool:
-    """Whether a device can execute an open order; an unreadable profile is reported where it is named."""
-    try:
-        spec = config.profile(next(d for d in config.device if d.id == lock)).spec
-    except ConfigError:
-        return True
-    return isinstance(spec, MqttSpec) and "open" in spec.command
-
-
-def _profile_fits(
-    config: Config, n: int, device: DeviceTable, line: "SerialLine | MqttLine | None"
-) -> Iterator[Mistake]:
-    try:
-        profile = config.profile(device)
-    except ConfigError as error:
-        yield from (
-            Mistake(f"device[{n}].profile", m.expected if m.where == "profile" else str(m)) for m in error.mistakes
-        )
-        return
-    if line is not None and profile.driver != line.driver:
-        yield Mistake(
-            f"device[{n}].profile", f"expected a profile for {line.driver}; {profile.name} is for {profile.driver}"
-        )
-
-
-def _addresses(n: int, line: "SerialLine | MqttLine", devices: Sequence[DeviceTable]) -> Iterator[Mistake]:
-    if not devices:
-        yield Mistake(f"line[{n}]", f"expected at least one [[device]] with line = {line.id!r}")
-    if isinstance(line, SerialLine):
-        if len(devices) > 1:
-            yield Mistake(f"line[{n}]", "expected one [[device]]: a QR reader has its serial port to itself")
-        return
-    addresses = [d.address for d in devices]
-    for d, address in zip(devices, addresses, strict=True):
-        if not address or addresses.count(address) > 1:
-            yield Mistake(f"device {d.id!r}.address", "expected the device's own MQTT id or serial number, used once")
 
 
 def password(name: str, state_dir: Path) -> str:
@@ -277,4 +232,4 @@ def password(name: str, state_dir: Path) -> str:
             if folder == folders[-1] and path.stat().st_mode & 0o077:
                 raise LintelError(f"{path} may be read by others; run: chmod 600 {path}")
             return path.read_text("utf-8").strip("\r\n")
-    raise LintelError(f"the password {name!r} is in no systemd credential and not in {folders[-1]}")
+    raise LintelError(f"the password that the configuration names is in no systemd credential and not in {folders[-1]}")

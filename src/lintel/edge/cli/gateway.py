@@ -1,15 +1,20 @@
 """`lintel run`, `check`, `status` and `lockdown`: the gateway itself."""
 
+import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.cli.text import tr
-from lintel.edge.errors import ConfigError, LintelError
+from lintel.edge.errors import ConfigError, LintelError, Mistake
+
+if TYPE_CHECKING:
+    from lintel.edge.config import Config
 
 app = typer.Typer()
 
@@ -42,8 +47,9 @@ def check(config: Annotated[Path, CONFIG], as_json: Json = False) -> None:
     mistakes = []
     try:
         site = configuration.load(config)
+        mistakes = [f"{config}: {m}" for m in _refused(site)]
         names = {d.profile: site.profile(d) for d in site.device}
-        mistakes = [f"{name}: {m}" for name, p in names.items() for m in check_samples(p)]
+        mistakes += [f"{name}: {m}" for name, p in names.items() for m in check_samples(p)]
     except ConfigError as error:
         mistakes = [f"{error.file}: {m}" for m in error.mistakes]
     if as_json:
@@ -54,6 +60,24 @@ def check(config: Annotated[Path, CONFIG], as_json: Json = False) -> None:
         if not mistakes:
             typer.echo(tr(f"{config}: no mistakes", f"{config}:没有错误"))
     raise typer.Exit(1 if mistakes else 0)
+
+
+def _refused(site: "Config") -> Iterator[Mistake]:
+    """What the drivers would refuse when the gateway starts: each line is built, and none is opened."""
+    from lintel.edge.clock import Clock  # noqa: PLC0415
+    from lintel.edge.digests import Digester  # noqa: PLC0415
+    from lintel.edge.drivers.base import Build, Context, Device, Line  # noqa: PLC0415
+    from lintel.edge.ids import new_id  # noqa: PLC0415
+
+    context = Context(Clock(), Digester(bytes(32)), new_id, site.site.timezone)
+    for table in site.line:
+        on = [d for d in site.device if d.line == table.id]
+        devices = [Device(d.id, d.address, d.door, d.direction, site.profile(d)) for d in on]
+        build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
+        try:
+            build(Line(table.id, table.driver, table.options()), devices, context)
+        except ConfigError as error:
+            yield from error.mistakes
 
 
 @app.command(

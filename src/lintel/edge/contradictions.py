@@ -1,0 +1,148 @@
+"""What no single key of a gateway's file can see: doubled ids, references to nothing, parts that do not fit together.
+
+It works on the table as it was read, so that these are told beside the mistakes of single keys. A value of the wrong
+type is the schema's to name and is passed over here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lintel.edge.errors import ConfigError, Mistake
+from lintel.edge.profiles import Profile, find
+from lintel.edge.profiles.mqtt import MqttSpec
+from lintel.edge.schedules import zone
+
+_REFERENCES: Final = (("device", "line", "line"), ("device", "door", "door"), ("door", "lock", "device"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One `[[...]]` table and where it stands."""
+
+    where: str
+    row: Mapping[str, object]
+
+    def text(self, key: str) -> str:
+        """The text under `key`; "" where there is none."""
+        value = self.row.get(key)
+        return value if isinstance(value, str) else ""
+
+    def mistake(self, key: str, expected: str) -> Mistake:
+        """A mistake at one of its keys."""
+        return Mistake(f"{self.where}.{key}", f"expected {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """The firmware profiles that a file names, each read once; or why it can not be."""
+
+    folders: Sequence[Path]
+    read: dict[str, Profile | ConfigError]
+
+    def of(self, device: _Part) -> Profile | ConfigError:
+        name = device.text("profile")
+        if name not in self.read:
+            try:
+                self.read[name] = find(name, self.folders)
+            except ConfigError as error:
+                self.read[name] = error
+        return self.read[name]
+
+
+def contradictions(table: Mapping[str, object], base: Path) -> Iterator[Mistake]:
+    """All of a file's; `base` is the folder that its relative paths begin in."""
+    parts = {kind: _parts(table, kind) for kind in ("pass_key", "line", "device", "door")}
+    by_id = {kind: {p.text("id"): p for p in found} for kind, found in parts.items()}
+    yield from _time_zone(table)
+    for found in parts.values():
+        yield from _doubled(found, "id", "an id used once")
+    for kind, key, target in _REFERENCES:
+        known = sorted(by_id[target].keys() - {""})
+        for part in parts[kind]:
+            if part.text(key) and part.text(key) not in known:
+                yield part.mistake(key, f"the id of a [[{target}]]: {', '.join(known) or 'there is none'}")
+    folder = table.get("profile_dir")
+    models = _Models([base / folder] if isinstance(folder, str) else [], {})
+    for device in parts["device"]:
+        yield from _profile(models, device, by_id["line"].get(device.text("line")))
+    for door in parts["door"]:
+        yield from _lock(models, door, by_id["device"].get(door.text("lock")))
+    yield from _lines(parts["line"], parts["device"], set(by_id["line"]))
+
+
+def _parts(table: Mapping[str, object], kind: str) -> list[_Part]:
+    rows = table.get(kind)
+    found = enumerate(rows if isinstance(rows, list) else [])
+    return [_Part(f"{kind}[{n}]", row) for n, row in found if isinstance(row, dict)]
+
+
+def _time_zone(table: Mapping[str, object]) -> Iterator[Mistake]:
+    site = table.get("site")
+    name = site.get("timezone") if isinstance(site, dict) else None
+    if isinstance(name, str):
+        try:
+            zone(name)
+        except ValueError as error:
+            yield Mistake("site.timezone", f"expected {error}")
+
+
+def _doubled(parts: Sequence[_Part], key: str, expected: str) -> Iterator[Mistake]:
+    seen: set[object] = set()
+    for part in parts:
+        value = part.row.get(key)
+        if isinstance(value, str | int) and value in seen:
+            yield part.mistake(key, expected)
+        elif isinstance(value, str | int):
+            seen.add(value)
+
+
+def _profile(models: _Models, device: _Part, line: _Part | None) -> Iterator[Mistake]:
+    if not device.text("profile"):
+        return
+    profile = models.of(device)
+    if isinstance(profile, ConfigError):
+        for m in profile.mistakes:
+            yield Mistake(f"{device.where}.profile", m.expected if m.where == "profile" else str(m))
+    elif line is not None and line.text("driver") not in ("", profile.driver):
+        yield device.mistake("profile", f"a profile for {line.text('driver')}; {profile.name} is for {profile.driver}")
+
+
+def _lock(models: _Models, door: _Part, lock: _Part | None) -> Iterator[Mistake]:
+    profile = models.of(lock) if lock is not None and lock.text("profile") else None
+    if not isinstance(profile, Profile):
+        return
+    spec = profile.spec
+    if not isinstance(spec, MqttSpec) or "open" not in spec.command:
+        yield door.mistake("lock", "a device that opens doors: its profile has no command 'open'")
+    elif door.row.get("channel", 0) != 0 and "channel" not in spec.command["open"].field.values():
+        yield door.mistake("channel", f"0, or no such key: the command 'open' of {profile.name} names no channel")
+
+
+def _lines(lines: Sequence[_Part], devices: Sequence[_Part], known: set[str]) -> Iterator[Mistake]:
+    on: dict[str, list[_Part]] = {}
+    for device in devices:
+        on.setdefault(device.text("line"), []).append(device)
+    strays = on.keys() - known  # a line without devices may be meant by one of these, which are told already
+    for line in lines:
+        mine = on.get(line.text("id"), [])
+        if not mine and not strays:
+            yield Mistake(line.where, f"expected at least one [[device]] with line = {line.text('id')!r}")
+        if line.text("driver") == "serial_qr" and len(mine) > 1:
+            yield Mistake(line.where, "expected one [[device]]: a QR reader has its serial port to itself")
+        if line.text("driver") == "mqtt_terminal":
+            yield from (
+                d.mistake("address", "the device's own MQTT id or serial number") for d in mine if not d.text("address")
+            )
+            yield from _doubled([d for d in mine if d.text("address")], "address", "an address used once on its line")
+            yield from _tls(line)
+    yield from _doubled([p for p in lines if p.text("driver") == "serial_qr"], "path", "a serial port used once")
+
+
+def _tls(line: _Part) -> Iterator[Mistake]:
+    own = [key for key in ("certificate", "key") if key in line.row]
+    if own and "ca" not in line.row:
+        yield line.mistake("ca", f"this key beside {own[0]!r}: without it the connection is not encrypted")
+    if own == ["key"]:
+        yield line.mistake("certificate", "this key beside 'key'")
