@@ -236,6 +236,29 @@ def test_the_demo_holds_what_the_gateway_needs(box: Box) -> None:
     assert box.calls() == first
 
 
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [
+        (["run", "--config", "demo"], "base"),
+        (["pass", "issue", "--png", "visitor.png"], "base"),
+        (["pass", "verify", "--key", "issuer.key", "L1:NOT.A.PICTURE"], "base"),
+        (["pass", "verify", "--key", "issuer.key", "/site/a visitor.png"], "demo"),
+        (["pass", "show", "visitor.JPG"], "demo"),
+        (["simulate", "qr-reader"], "demo"),
+        (["bench", "entry"], "demo"),
+    ],
+    ids=" ".join,
+)
+def test_each_command_gets_what_it_needs(box: Box, words: list[str], level: str) -> None:
+    """A bench needs mosquitto, a picture its reader; a gateway is set up with neither."""
+    box.python()
+    box.uv()
+    box.program("mosquitto", "#!/bin/sh\n")
+    assert box.run(*words)[:2] == (0, "".join(f"[{word}]" for word in words))
+    stamps = {path.name for path in (box.clone / ".venv").glob(".lintel-*")}
+    assert stamps == ({".lintel-base"} if level == "base" else {".lintel-base", ".lintel-demo"})
+
+
 def test_tests_say_what_they_miss(box: Box) -> None:
     box.python()
     box.uv()

@@ -38,7 +38,7 @@ def look(text: str | None = None, picture: str | None = None, png_base64: str | 
         import zxingcpp  # noqa: PLC0415  only pictures need it
         from PIL import Image  # noqa: PLC0415
     except ImportError:
-        raise SimulatorError("reading pictures needs zxing-cpp and pillow: pip install 'lintel[demo]'") from None
+        raise SimulatorError("reading pictures needs zxing-cpp and pillow: './lintel simulate' installs them") from None
     try:
         raw = Path(picture).read_bytes() if picture is not None else base64.b64decode(png_base64 or "", validate=True)
         image = Image.open(io.BytesIO(raw)).convert("L")

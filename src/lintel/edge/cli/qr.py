@@ -54,9 +54,11 @@ def tokens_in(picture: Path) -> list[str]:
         import zxingcpp  # noqa: PLC0415  only this command needs them
         from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
     except ImportError as error:
-        hint = "pip install 'lintel[demo]'"
         raise LintelError(
-            tr(f"reading a picture needs zxing-cpp and pillow: {hint}", f"读取图片需要 zxing-cpp 和 pillow:{hint}")
+            tr(
+                "reading a picture needs zxing-cpp and pillow: './lintel pass verify PICTURE' in a clone installs them",
+                "读取图片需要 zxing-cpp 和 pillow:在克隆中运行 ./lintel pass verify 图片 会自动安装",
+            )
         ) from error
     try:
         with Image.open(picture) as image:
