@@ -137,6 +137,33 @@ def test_b8_one_order_for_one_presentation(tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("off", [0.0, -LIFE], ids=["a right clock", "an hour behind"])
+def test_b8_what_the_terminal_itself_held_back_opens_nothing(tmp_path, off):
+    """It lost its network, recognised somebody or read a code, and tells so when nobody stands there any more."""
+
+    def face(n, late):
+        said = time.time() + off - late
+        body = {"sn": "SN1", "per_id": "p-1", "matched": "91.2", "sec": int(said), "usec": int(said % 1 * 1e6)}
+        return {"type": "face_result", "body": body | {"sequence": n}}
+
+    async def main():
+        async with scene(tmp_path, terminal("SN1", profile="yld"), terminal(A)) as (rig, _, client):
+            await publish(client, "face/response", face(1, 0.0))
+            await publish(client, "face/response", face(2, 12.5))
+            await publish(client, "online/response", {"cmd": "mqtt_online", "sn": "SN1", "result": "ok"})
+            await publish(client, "face/response", face(3, 12.5))
+            await publish(client, "face/response", face(4, 0.0))
+            assert [e.reason for e in await decided(rig, 4)] == ["granted", "stale_reading", "stale_reading", "granted"]
+            for late in (600, 30, 12.5, 0):
+                code = qr("p-1")
+                code["info"]["time"] = local(-late)
+                await publish(client, f"mqtt/face/{A}/QRCode", code)
+            assert [e.reason for e in await decided(rig, 8)][4:] == ["stale_reading"] * 3 + ["granted"]
+            assert len(rig.lock.orders) == 3
+
+    asyncio.run(main())
+
+
 # ---- B14
 
 

@@ -4,9 +4,11 @@ import asyncio
 import json
 import math
 import signal
+import time
 
 import pytest
 
+from lintel.edge.drivers.mqtt_lag import FLUSH_S
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Notice, Outcome
 from tests.brokers import publish, site
@@ -53,6 +55,67 @@ def test_what_waited_in_the_broker_is_backlog_unless_device_time_proves_it_young
         ages = {num(r) or "qr": r.age for r in inlet.readings}
         assert 8 <= ages.pop("1") <= 11
         assert ages == {"2": math.inf, "3": math.inf, "qr": math.inf, "4": 0.0}
+
+    asyncio.run(scene())
+
+
+def yld(number, late=0.0, off=0.0):
+    """What a YLD terminal says of a face that it saw `late` seconds ago by its clock, which is `off`."""
+    seen = time.time() - late + off
+    body = {"sn": "SN1", "per_id": "p-1", "matched": "91.2", "sec": int(seen), "usec": int(seen % 1 * 1e6)}
+    return {"type": "face_result", "body": body | {"sequence": number}}
+
+
+@pytest.mark.parametrize("off", [0.0, -3600.0, 3600.0])
+def test_what_a_terminal_held_back_is_as_old_as_it_says_also_by_a_wrong_clock(off):
+    """It lost its network, saw somebody, and 12.5 s later gets through: over the old connection, or over a new one."""
+
+    async def scene():
+        async with stage(device("SN1", "yld")) as (_, _, inlet, client):
+            await publish(client, "face/response", yld(1, 0.0, off))
+            await publish(client, "face/response", yld(2, 12.5, off))
+            await publish(client, "online/response", {"cmd": "mqtt_online", "sn": "SN1", "result": "ok"})
+            await publish(client, "face/response", yld(3, 12.5, off))
+            await publish(client, "face/response", yld(4, 0.0, off))
+            await until(lambda: len(inlet.readings) == 4)
+        ages = [r.age for r in inlet.readings]
+        assert ages[0] < 5
+        assert ages[1] >= 12
+        assert ages[2] >= 12
+        assert ages[3] < 5
+
+    asyncio.run(scene())
+
+
+def test_what_comes_with_no_time_just_after_the_terminal_came_on_line_is_backlog():
+    record = {"type": "identification_record", "data": {"mac_address": "M1", "person_uuid": "1", "recog_result": "1"}}
+
+    async def scene():
+        async with stage(device("M1", "luozhi")) as (_, _, inlet, client):
+            await publish(client, "/hiot/record_message", record)
+            await publish(client, "/hiot/connection", {"mac_address": "M1", "online": "1"})
+            await publish(client, "/hiot/record_message", record)
+            await until(lambda: len(inlet.readings) == 2)
+            await asyncio.sleep(FLUSH_S)
+            await publish(client, "/hiot/record_message", record)
+            await until(lambda: len(inlet.readings) == 3)
+        assert [r.age for r in inlet.readings] == [0.0, math.inf, 0.0]
+
+    asyncio.run(scene())
+
+
+def test_a_code_is_as_old_as_the_terminal_says_where_it_says():
+    async def scene():
+        async with stage() as (_, _, inlet, client):
+            for said in ({"time": local(-600)}, {"time": local(-30)}, {"time": local(-9)}, {}, {"time": local()}):
+                message = qr("CODE")
+                await publish(client, f"mqtt/face/{A}/QRCode", message | {"info": message["info"] | said})
+            await until(lambda: len(inlet.readings) == 5)
+        ages = [r.age for r in inlet.readings]
+        assert ages[:2] == [math.inf, math.inf]
+        assert 8 <= ages[2] < 14
+        assert ages[3] == 0.0
+        assert ages[4] < 5
 
     asyncio.run(scene())
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lintel.edge.drivers.base import Device
+from lintel.edge.drivers.mqtt_lag import FLUSH_S
 from lintel.edge.model import Action, Direction, Method, Order, Outcome
 from lintel.edge.profiles import builtin
 from lintel.simulators.host import build
@@ -61,10 +62,12 @@ def test_a_face_arrives_as_a_live_reading(model, tmp_path):
 
     async def scene():
         async with met(model, persons=str(persons), utc_offset=0.0) as (part, _, _, inlet):
+            await asyncio.sleep(FLUSH_S if model == "luozhi" else 0.0)  # it names no time
             await part.command("face", {"person": "p-1001"})
             await until(lambda: inlet.readings)
         reading = inlet.readings[0]
-        assert (reading.method, reading.digest, reading.age) == (Method.FACE, DIGEST(Method.FACE, "p-1001"), 0.0)
+        assert (reading.method, reading.digest) == (Method.FACE, DIGEST(Method.FACE, "p-1001"))
+        assert reading.age < 5
         assert reading.score == (None if model == "luozhi" else 0.94)
 
     asyncio.run(scene())

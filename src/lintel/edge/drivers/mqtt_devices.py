@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from lintel.edge.drivers.base import Device
+from lintel.edge.drivers.mqtt_lag import Lag
 from lintel.edge.errors import Mistake
 from lintel.edge.model import Fact, Notice
 from lintel.edge.profiles.mqtt import MqttSpec, fill
@@ -35,8 +36,8 @@ class Terminal:
     """
 
     __slots__ = (
-        "address", "alive", "burst", "clock_off", "device", "doors", "dropped", "names", "numbers", "rate", "seen",
-        "spec", "stamp", "tokens",
+        "address", "alive", "burst", "clock_off", "device", "doors", "dropped", "lag", "names", "numbers", "rate",
+        "seen", "spec", "stamp", "tokens",
     )  # fmt: skip
 
     def __init__(self, device: Device, spec: MqttSpec, rate: float, burst: int) -> None:
@@ -47,6 +48,7 @@ class Terminal:
         self.alive: bool | None = None
         self.seen = 0.0
         self.clock_off = False
+        self.lag = Lag()
         self.numbers: dict[str, tuple[int, float]] = {}  # by message: the newest record's number and device time
         self.dropped = 0
         self.rate, self.burst, self.tokens, self.stamp = rate, burst, float(burst), 0.0

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from lintel.edge.drivers.base import Code, Context, qr_code
 from lintel.edge.drivers.mqtt_devices import Folder, Terminal
+from lintel.edge.drivers.mqtt_lag import RIGHT_S
 from lintel.edge.model import ClockState, Instant, Method, Notice, Reading, Reason
 from lintel.edge.profiles.mqtt_read import Seen
 from lintel.edge.profiles.mqtt_spec import PRESENTATIONS
@@ -18,9 +19,6 @@ HELD_S: Final = 10.0
 
 NOBODY: Final = bytes(16)
 """The digest of a face that only the terminal knows, or a stranger's: on no allowlist, so `unknown_credential`."""
-
-PROOF_S: Final = 15.0
-"""Device time within this of ours proves the age of backlog; further off it proves nothing."""
 
 _WRAP = 2**32
 _DIGITS = 10
@@ -50,7 +48,7 @@ class Reader:
             method=code.method,
             digest=code.digest,
             at=now.wall,
-            age=_age(seen, message.clock_tolerance_s, now, now.mono - floor, late, proof=proof),
+            age=_age(terminal, seen, now, now.mono - floor, late, proof=proof),
             mono=now.mono,
             direction=device.direction,
             record=seen.record and f"{seen.record}-{message.name}",  # strangers are numbered apart from records
@@ -63,11 +61,21 @@ class Reader:
         )
 
     def watch_clock(self, terminal: Terminal, seen: Seen, now: Instant) -> None:
-        """Report a device clock that is more than 5 s off, once per change. Only for what has just arrived."""
-        if seen.time is None or not seen.live or now.state is ClockState.UNKNOWN:
+        """Learn how a device's clock runs, and report one that is more than 5 s off, once per change.
+
+        Only for what has just arrived.
+        """
+        presented = seen.message.kind in PRESENTATIONS
+        if seen.message.kind == "online":
+            terminal.lag.online(now.mono)
+        if seen.time is None or not seen.live:
+            return
+        if not _history(seen, now) and not (presented and terminal.lag.flushing(now.mono)):
+            terminal.lag.learn(seen.time, now)
+        if now.state is ClockState.UNKNOWN:
             return
         ahead = seen.time - now.wall
-        held = HELD_S if seen.message.kind in PRESENTATIONS else 0.0
+        held = HELD_S if presented else 0.0
         off = not -DRIFT_S - held <= ahead <= DRIFT_S
         if off and not terminal.clock_off:
             self._facts.tell(Notice.DEVICE_CLOCK_OFF, terminal.device.id, f"{ahead:+.0f} s", now.mono)
@@ -104,18 +112,24 @@ class Reader:
             return Code(method, b"", fault=Reason.BAD_FORMAT)
 
 
-def _age(
-    seen: Seen, tolerance: float | None, now: Instant, since: float, late: float, *, proof: bool
-) -> float:  # fmt: skip
+def _behind(seen: Seen, now: Instant) -> float | None:
+    """How far the device's time is behind ours (s); None where that says nothing."""
+    return None if seen.time is None or now.state is ClockState.UNKNOWN else now.wall - seen.time
+
+
+def _history(seen: Seen, now: Instant) -> bool:
+    """Whether the message is none of a live event by what its profile says of one."""
+    behind, tolerance = _behind(seen, now), seen.message.clock_tolerance_s
+    return not seen.live or (behind is not None and tolerance is not None and abs(behind) >= tolerance)
+
+
+def _age(terminal: Terminal, seen: Seen, now: Instant, since: float, late: float, *, proof: bool) -> float:
     """Seconds since the presentation; infinite for history and for backlog of unknown age."""
-    if not seen.live:
+    if _history(seen, now):
         return math.inf
-    judged = seen.time is not None and now.state is not ClockState.UNKNOWN
-    behind = now.wall - seen.time if judged and seen.time is not None else None
-    if behind is not None and tolerance is not None and abs(behind) >= tolerance:
-        return math.inf
-    if since <= late:
-        return 0.0
-    if proof and behind is not None and abs(behind) < PROOF_S:
+    if since <= late:  # the broker did not hold it back, the device may have
+        return terminal.lag.age(seen.time, now)
+    behind = _behind(seen, now)
+    if proof and behind is not None and abs(behind) < RIGHT_S:
         return max(0.0, behind)
     return since
