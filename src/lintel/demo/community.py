@@ -58,7 +58,7 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Community:
-    """The generated site: its files below `folder`, and who lives there."""
+    """The generated site: its files below `folder`, and who lives there. `revoked_pass` is a pass's number."""
 
     folder: Path
     seed: bytes
@@ -68,6 +68,7 @@ class Community:
     moved_out: Resident
     rotating_secret: bytes
     rotating_id: int
+    revoked_pass: int
     ports: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -102,7 +103,7 @@ def settle(folder: Path, broker_port: int, public_key: bytes, seed: bytes, *, ho
     ports = {d.id: str(folder / "by-id" / f"usb-{d.reader[1]}-{d.id}") for d in DOORS if d.reader}
     (folder / "by-id").mkdir(parents=True, exist_ok=True)
     found = Community(
-        folder, seed, tuple(living), revoked, blocked, moved_out, secrets.token_bytes(32), 4242, ports
+        folder, seed, tuple(living), revoked, blocked, moved_out, secrets.token_bytes(32), 4242, 4243, ports
     )  # fmt: skip
     found.allowlist.write_text(json.dumps(_allowlist(found), ensure_ascii=False), "utf-8")
     found.config.write_text(_config(found, broker_port, public_key), "utf-8")
@@ -121,10 +122,14 @@ def _allowlist(site: Community) -> dict[str, object]:
     return {
         "credentials": rows,
         "blocks": {site.blocked.id: None},
-        "passes": [{
-            "pass_id": site.rotating_id, "secret": site.rotating_secret.hex(), "groups": ["public"],
-            "person": site.residents[0].id, "valid_from": "2020-01-01T00:00:00Z", "valid_to": "2099-01-01T00:00:00Z",
-        }],
+        "passes": [
+            {
+                "pass_id": site.rotating_id, "secret": site.rotating_secret.hex(), "groups": ["public"],
+                "person": site.residents[0].id, "valid_from": "2020-01-01T00:00:00Z",
+                "valid_to": "2099-01-01T00:00:00Z",
+            },
+            {"pass_id": site.revoked_pass, "status": "revoked"},
+        ],
     }  # fmt: skip
 
 

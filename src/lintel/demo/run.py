@@ -19,7 +19,7 @@ from nacl.signing import SigningKey
 
 from lintel.bench import percentile
 from lintel.demo.community import DOORS, Community, address, settle
-from lintel.demo.scenes import life_at
+from lintel.demo.scenes import life_at, unplayed
 from lintel.demo.view import View
 from lintel.demo.world import World
 from lintel.edge import broker
@@ -37,7 +37,10 @@ STARTED = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the demo counted. `lost`: presentations that are not in the journal after a clean stop."""
+    """What the demo counted. `lost`: presentations that are not in the journal after a clean stop.
+
+    `scenes`: how often each scene of the script was played; `unplayed`: those that nobody saw, since it was stopped.
+    """
 
     entries: int
     granted: int
@@ -47,22 +50,25 @@ class Result:
     p50_ms: float
     p99_ms: float
     wrong: tuple[str, ...]
+    scenes: Counter[str]
+    unplayed: tuple[str, ...]
 
     @property
     def held(self) -> bool:
-        """Whether every expectation of the script held."""
-        return not self.wrong and self.lost == 0 and self.entries > 0
+        """Whether the whole script was played and every expectation of it held."""
+        return not self.wrong and not self.unplayed and self.lost == 0
 
     def as_json(self) -> dict[str, Any]:
         """The line that `--json` prints."""
         return {
             "entries": self.entries, "granted": self.granted, "denied": dict(sorted(self.denied.items())),
             "opened": self.opened, "lost": self.lost, "p50_ms": self.p50_ms, "p99_ms": self.p99_ms,
+            "scenes": dict(sorted(self.scenes.items())),
         }  # fmt: skip
 
 
 def play(seconds: float, *, quiet: bool) -> Result:
-    """Run the demo for about `seconds`; Ctrl-C ends it early and cleanly."""
+    """Run the demo for `seconds`, and until each scene was played; Ctrl-C ends it early and cleanly."""
     with tempfile.TemporaryDirectory(prefix="lintel-") as folder:
         return asyncio.run(_play(Path(folder), seconds, quiet=quiet))
 
@@ -87,7 +93,7 @@ async def _play(folder: Path, seconds: float, *, quiet: bool) -> Result:
 
 
 async def _script(world: World, seconds: float, stopped: asyncio.Event, view: View) -> None:
-    """Play the script at all doors until the time is up or somebody presses Ctrl-C."""
+    """Play the script at all doors until the time is up and all was seen, or somebody presses Ctrl-C."""
     watching = asyncio.create_task(world.watch())
     await asyncio.sleep(0.2)
     until = time.monotonic() + seconds
@@ -125,6 +131,7 @@ def _books(world: World, view: View) -> Result:
     result = Result(
         world.presented, world.granted, world.denied, world.opened, world.presented - len(world.decided & set(ids)),
         round(percentile(world.times_ms, 0.5), 1), round(percentile(world.times_ms, 0.99), 1), tuple(world.wrong),
+        world.played, tuple(unplayed(world)),
     )  # fmt: skip
     view.summary(result, world.notices)
     return result

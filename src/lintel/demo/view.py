@@ -81,12 +81,20 @@ class View:
             ),
         ]
         rows += [(f"  {tr('denied', '拒绝')} {reason}", n) for reason, n in sorted(result.denied.items())]
+        rows += [(f"  {tr('scene', '场景')} {name}", n) for name, n in sorted(result.scenes.items())]
         rows += [(f"  {tr('notice', '通知')} {word}", n) for word, n in sorted(notices.items())]
         for name, value in rows:
             table.add_row(name, str(value))
         self._console.print()
         self._console.print(table)
-        verdict = tr("every expectation held", "一切符合预期") if result.held else tr("NOT as expected", "与预期不符")
+        played = len(result.scenes)
+        if result.held:
+            verdict = tr(f"all {played} scenes played, every expectation held", f"{played} 个场景全部演完,一切符合预期")
+        elif result.wrong or result.lost:
+            verdict = tr("NOT as expected", "与预期不符")
+        else:
+            missing = ", ".join(result.unplayed)
+            verdict = tr(f"stopped before these scenes: {missing}", f"提前停止,以下场景未演:{missing}")
         self._console.print(Text(verdict, "bold green" if result.held else "bold red"))
 
 

@@ -41,6 +41,7 @@ class World:
     denied: Counter[str] = field(default_factory=Counter)
     times_ms: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    played: Counter[str] = field(default_factory=Counter)
     _decisions: dict[str, asyncio.Queue[dict[str, Any]]] = field(default_factory=dict)
     notices: Counter[str] = field(default_factory=Counter)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
