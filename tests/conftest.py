@@ -11,28 +11,21 @@ import pytest
 
 os.environ.pop("PYTHONASYNCIODEBUG", None)  # debug mode changes timings, and what is tested is what runs
 
-CAMPAIGNS = {
-    "long": "a longer campaign, run by './lintel test --long'",
-    "fault": "kills, full disks and torn writes on real processes, run by './lintel test --fault'",
-}
 GRACE = 3.0
 """How long a thread or process that was told to end may take (s)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    for name, meaning in CAMPAIGNS.items():
-        parser.addoption(f"--{name}", action="store_true", help=meaning)
+    parser.addoption("--long", action="store_true", help="run the longer campaigns too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name, meaning in CAMPAIGNS.items():
-        config.addinivalue_line("markers", f"{name}: {meaning}")
+    config.addinivalue_line("markers", "long: a longer campaign, run by './lintel test --long'")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Campaigns that nobody asked for are deselected: not skipped, so that a skip always means a hole."""
-    unwanted = {name for name in CAMPAIGNS if not config.getoption(f"--{name}")}
-    out = [item for item in items if unwanted & {mark.name for mark in item.iter_markers()}]
+    """Long campaigns that nobody asked for are deselected: not skipped, so that a skip always means a hole."""
+    out = [] if config.getoption("--long") else [item for item in items if item.get_closest_marker("long")]
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]

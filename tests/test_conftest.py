@@ -65,11 +65,12 @@ def test_what_is_left_running_fails_the_test(suite: pytest.Pytester, leak: str) 
     result.stdout.fnmatch_lines("*left running: *")
 
 
-def test_campaigns_run_when_asked_for(suite: pytest.Pytester) -> None:
-    suite.makepyfile(
-        "import pytest\n@pytest.mark.long\ndef test_long(): pass\n@pytest.mark.fault\ndef test_fault(): pass\n"
-        "def test_plain(): pass"
-    )
-    suite.runpytest_subprocess().assert_outcomes(passed=1, deselected=2)
-    suite.runpytest_subprocess("--long").assert_outcomes(passed=2, deselected=1)
-    suite.runpytest_subprocess("--long", "--fault").assert_outcomes(passed=3)
+def test_long_campaigns_run_when_asked_for(suite: pytest.Pytester) -> None:
+    suite.makepyfile("import pytest\n@pytest.mark.long\ndef test_long(): pass\ndef test_plain(): pass")
+    suite.runpytest_subprocess().assert_outcomes(passed=1, deselected=1)
+    suite.runpytest_subprocess("--long").assert_outcomes(passed=2)
+
+
+def test_a_campaign_that_selects_nothing_is_no_option(suite: pytest.Pytester) -> None:
+    suite.makepyfile("def test(): pass")
+    assert suite.runpytest_subprocess("--fault").ret == pytest.ExitCode.USAGE_ERROR

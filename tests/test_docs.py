@@ -171,6 +171,15 @@ def test_a_command_line_that_does_not_exist_is_noticed(line: str) -> None:
         parse(line)
 
 
+def test_the_floors_in_contributing_are_those_that_are_checked() -> None:
+    picture = section((ROOT / "CONTRIBUTING.md").read_text("utf-8"), "## The import rule").split("```")[1]
+    drawn = [
+        set(re.findall(r"[a-z]+", re.split(r" {3,}(?=\S)", line.strip())[0])) for line in picture.split("\n")[1:-1]
+    ]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    assert drawn == [set(re.findall(r"[a-z]+", layer)) - {"main"} for layer in contract["layers"]]
+
+
 def test_the_readme_shows_every_command() -> None:
     shown = {parse(line)[0] for page in (PAGES[0], PAGES[2]) for line in quoted(page) if parse(line)}
     assert shown == set(_COMMANDS)
