@@ -1,4 +1,5 @@
 import asyncio
+import os
 import random
 import shutil
 import stat
@@ -172,6 +173,13 @@ def test_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("zz")
     with pytest.raises(StoreError, match="no key"):
         state_key(tmp_path)
+
+
+def test_a_key_that_a_power_cut_left_half_made_hinders_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    (tmp_path / f".state.key.{os.getpid()}").write_text("half")
+    assert len(state_key(tmp_path)) == 32
+    assert [f.name for f in tmp_path.iterdir()] == ["state.key"]
 
 
 def test_a_lost_key_is_not_replaced(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def _new_key(directory: Path, path: Path) -> bytes:
     key = secrets.token_bytes(KEY_BYTES)
     temporary = path.with_name(f".{KEY_FILE}.{os.getpid()}")
     try:
+        temporary.unlink(missing_ok=True)  # of a dead process with our number, which a power cut stopped here
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(key.hex().encode() + b"\n")
