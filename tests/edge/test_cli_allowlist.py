@@ -9,7 +9,7 @@ from lintel.edge import control
 from lintel.edge.cli.allowlist import app
 from lintel.edge.digests import Digester
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Method
+from lintel.edge.model import Method, Stream
 from lintel.edge.store import Store, derive, state_key, state_lock
 
 CSV = "person,method,value,groups,mask\nper_1,card,0a1b,north,王**\nper_2,qr,CANARY-7,north pool,\n"
@@ -68,6 +68,29 @@ def test_wrong_rows_apply_nothing_unless_partial(state: Path, tmp_path: Path) ->
     assert json.loads(invoke("show", "--state", state, "--json").output)["credentials"] == 2
 
 
+def test_a_list_called_whole_after_a_loss_is_audited_without_a_gateway_too(state: Path, tmp_path: Path) -> None:
+    async def lose() -> None:
+        store = Store.open(state, state_key(state))
+        await store.writer.submit(lambda conn: conn.execute("INSERT INTO state VALUES ('fault', '1')").rowcount)
+        await store.close()
+
+    state.mkdir(mode=0o700)
+    asyncio.run(lose())
+    assert invoke("import", tmp_path / "list.csv", "--state", state, "--replace").exit_code == 0
+    assert json.loads(invoke("show", "--state", state, "--json").output)["fault"]
+    assert invoke("import", tmp_path / "list.csv", "--state", state, "--recovered").exit_code == 1
+    assert invoke("import", tmp_path / "list.csv", "--state", state, "--replace", "--recovered").exit_code == 0
+    assert not json.loads(invoke("show", "--state", state, "--json").output)["fault"]
+
+    async def audited() -> list[str]:
+        store = Store.open(state, state_key(state))
+        rows = [row.event.detail for row in store.journal.export(Stream.AUDIT)]
+        await store.close()
+        return rows
+
+    assert ["called the whole list" in detail for detail in asyncio.run(audited())] == [False, True, True]
+
+
 def test_the_running_gateway_imports_itself(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -79,7 +102,7 @@ def test_the_running_gateway_imports_itself(state: Path, tmp_path: Path, monkeyp
     state.mkdir()
     with state_lock(state):
         assert invoke("import", tmp_path / "list.csv", "--state", state).exit_code == 0
-    assert asked == [(state, "allowlist.import", ["form", "partial", "replace", "text"])]
+    assert asked == [(state, "allowlist.import", ["form", "partial", "recovered", "replace", "text"])]
 
 
 def test_no_store_is_said(state: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lintel.edge.drivers.base import Device, Driver, Line
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health
 from lintel.edge.model import ClockState, Event, Notice, Stream
-from lintel.edge.store import SiteData, Store, StoreError
+from lintel.edge.store import SiteData, Store, StoreError, import_audit
 from lintel.edge.supervisor import Keeper
 
 
@@ -117,10 +117,10 @@ class Answers:
         answer = await self.store.import_rows(
             params, self.digest, self.config.zone, at=now.wall, trusted=now.state is ClockState.SYNCED
         )
-        if not self.store.allowlist.site().fault:
-            self.health.cleared([Notice.DB_DAMAGED])
-        counts = f"put {answer['put']}, deleted {answer['deleted']}, mistakes {len(answer['mistakes'])}"
-        self.gate.audit("allowlist.import", "applied" if answer["put"] or answer["deleted"] else "unchanged", counts)
+        site = self.store.allowlist.site()
+        if not (site.fault or site.restored):
+            self.health.cleared([Notice.DB_DAMAGED, Notice.DB_RESTORED])
+        self.gate.audit("allowlist.import", *import_audit(params, answer))
         return answer
 
     async def _lockdown(self, params: dict[str, Any]) -> object:

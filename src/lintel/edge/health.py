@@ -20,6 +20,7 @@ _STANDING = {
     Notice.STORAGE_READ_ONLY,
     Notice.COMMIT_FAILED,
     Notice.DB_DAMAGED,
+    Notice.DB_RESTORED,
     Notice.CLOCK_UNKNOWN,
     Notice.AUDIT_BROKEN,
 }

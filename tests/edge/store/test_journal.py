@@ -7,6 +7,7 @@ import pytest
 from lintel.edge.model import Stream
 from lintel.edge.store import Store, chain, database, derive
 from lintel.edge.store.database import open_reader
+from lintel.edge.store.records import RECORDS_PER_DEVICE
 from lintel.edge.store.verify import Report, verify
 
 from .helpers import KEY, event, run
@@ -196,3 +197,29 @@ def test_anchors_follow_within_a_thousand_events(tmp_path: Path) -> None:
         assert heads[-1].seq >= 1024
 
     run(tmp_path, body)
+
+
+def test_records_that_a_crash_left_are_trimmed_at_the_next_start(tmp_path: Path) -> None:
+    """The power goes before the evictions are written down: the table does not grow with every crash."""
+
+    def stored(store: Store) -> int:
+        return int(store.database.reader.execute("SELECT count(*) FROM device_record").fetchone()[0])
+
+    async def crash(store: Store) -> None:
+        await store.journal.append(event(), now=True)
+
+        def grown(conn) -> None:
+            conn.executemany(
+                "INSERT INTO device_record VALUES (?, 7, ?, ?)", [(n, n, ACCESS | 1 << 40 | 1) for n in range(1, 5001)]
+            )
+
+        await store.writer.submit(grown, now=True)
+
+    async def after(store: Store) -> None:
+        await fill(store, RECORDS_PER_DEVICE)
+        await store.writer.submit(store.journal._flush_records, now=True)
+        assert stored(store) == 2 * RECORDS_PER_DEVICE, "the newest of either device"
+        assert store.journal._records.seen((7, 5000))
+
+    run(tmp_path, crash)
+    run(tmp_path, after)

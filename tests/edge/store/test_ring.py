@@ -14,7 +14,7 @@ from .helpers import card, event, opened
 
 
 def _ring(path: Path, bodies: list[bytes], drained: int = 0, slots: int = 16) -> Ring:
-    return Ring(path, bytes(32), lambda _, got: bodies.extend(got), drained=drained, size=slots * SLOT)
+    return Ring(path, bytes(32), lambda _, got: bodies.extend(got) or 0, drained=drained, size=slots * SLOT)
 
 
 def test_a_torn_record_is_skipped(tmp_path: Path) -> None:
@@ -75,3 +75,37 @@ def test_a_refused_checkpoint_does_not_undo_the_drain(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+def test_a_sync_that_fails_leaves_nothing_to_drain_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written, not synced: the bodies wait in memory, and what stands in the slots counts as drained with them."""
+    put: list[bytes] = []
+    ring = _ring(tmp_path / "ring", put)
+    assert ring.keep([b"one"], StoreError("disk_full", "")) is None
+
+    def failing(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fdatasync", failing)
+        assert ring.keep([b"two", b"three"], StoreError("disk_full", "")) is not None
+
+    class Conn:
+        drained = 0
+
+        def execute(self, _: str, values: tuple[str]) -> None:
+            self.drained = int(values[0])
+
+    conn = Conn()
+    ring.drain(conn)
+    ring.drained()
+    assert put == [b"one", b"two", b"three"], "once, in order"
+    ring.close()
+    again = _ring(tmp_path / "ring", put, drained=conn.drained)
+    assert not again.waiting(), "and not after a restart"
+    assert again.keep([b"four"], StoreError("disk_full", "")) is None
+    assert again.records() == [b"four"]
+    again.close()
+    control = _ring(tmp_path / "ring", put, drained=1)
+    assert control.records() == [b"two", b"three", b"four"], "the control: they are there to be read"
+    control.close()

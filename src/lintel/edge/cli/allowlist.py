@@ -35,6 +35,16 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
     replace: Annotated[
         bool, typer.Option(help=tr("The file is the whole list: delete the rest.", "以文件为完整名单,删除其余条目。"))
     ] = False,
+    recovered: Annotated[
+        bool,
+        typer.Option(
+            help=tr(
+                "With --replace, after the database was lost: this file is the whole list. Uses, revocations and"
+                " lockdown since it was made are not known.",
+                "数据库丢失后与 --replace 同用:本文件就是完整名单,其后的使用次数、吊销和封控均无从得知。",
+            )
+        ),
+    ] = False,
     timezone: Annotated[
         str,
         typer.Option(help=tr("Where dates begin; a running gateway knows.", "日期所在时区,运行中的网关自知。")),
@@ -50,6 +60,7 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
         "form": "json" if file.suffix.lower() == ".json" else "csv",
         "partial": partial,
         "replace": replace,
+        "recovered": recovered,
     }
     try:
         where = zone(timezone) if timezone else None
@@ -90,12 +101,22 @@ def _send(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str,
 
 async def _apply(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
     from lintel.edge.digests import Digester  # noqa: PLC0415
-    from lintel.edge.store import Store, derive, state_key  # noqa: PLC0415
+    from lintel.edge.ids import new_id  # noqa: PLC0415
+    from lintel.edge.model import ClockState, Event, Stream  # noqa: PLC0415
+    from lintel.edge.store import Store, derive, import_audit, state_key  # noqa: PLC0415
 
     key = state_key(state)
     store = Store.open(state, key)
     try:
-        return await store.import_rows(params, Digester(derive(key, "digest")), zone)
+        answer = await store.import_rows(params, Digester(derive(key, "digest")), zone)
+        result, detail = import_audit(params, answer)
+        now = int(time.time() * 1000)  # of a clock that nobody vouches for here
+        row = Event(
+            new_id(), Stream.AUDIT, "allowlist.import", now, time.monotonic(), ClockState.UNKNOWN,
+            result=result, detail=detail,
+        )  # fmt: skip
+        await store.journal.append(row, now=True)
+        return answer
     finally:
         await store.close()
 

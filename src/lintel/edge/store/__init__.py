@@ -1,7 +1,9 @@
 """The store: the only SQL of the gateway. `Store` is what the daemon opens; everything else is reached through it."""
 
 import asyncio
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lintel.edge.digests import Digester
-from lintel.edge.errors import StoreError
+from lintel.edge.errors import Mistake, StoreError
 from lintel.edge.model import ClockState, Instant, Notice
 from lintel.edge.store import transfer
 from lintel.edge.store.allowlist import Allowlist
@@ -57,12 +59,21 @@ __all__ = [
     "Writer",
     "atomic_write",
     "derive",
+    "import_audit",
     "open_database",
     "state_key",
     "state_lock",
 ]
 
 SNAPSHOT_S = 86400.0
+
+
+def import_audit(params: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Result and detail of the audit row about an import."""
+    counts = f"put {answer['put']}, deleted {answer['deleted']}, mistakes {len(answer['mistakes'])}"
+    if params.get("recovered"):
+        counts += ", called the whole list after a loss"
+    return "applied" if answer["put"] or answer["deleted"] else "unchanged", counts
 
 
 class Store:
@@ -79,8 +90,10 @@ class Store:
         self.database = database
         self._on_notice = on_notice
         self._loop = loop
+        self._home = threading.get_ident()
+        self.notices = list(notices)
         self.writer = Writer(database, loop, self._fault)
-        self.journal = Journal(database, self.writer, loop=loop)
+        self.journal = Journal(database, self.writer, loop=loop, on_notice=self._found)
         self.allowlist = Allowlist(database, self.writer, self.journal)
         drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()
         self.ring = Ring(
@@ -88,7 +101,7 @@ class Store:
             drained=int(drained[0]) if drained else 0, on_lost=self._lost,
         )  # fmt: skip
         self.writer.start([self.journal, self.allowlist], self.ring)
-        self.notices = [*notices, *self.journal.notices]
+        self._remind()
 
     @classmethod
     def open(
@@ -134,11 +147,12 @@ class Store:
         at: float | None = None,
         trusted: bool = False,
     ) -> dict[str, Any]:
-        """Apply an import file: {"text", "form": "csv" or "json", "partial", "replace"}.
+        """Apply an import file: {"text", "form": "csv" or "json", "partial", "replace", "recovered"}.
 
         Answers with the counts and every mistake as [where, expected]. With mistakes nothing is applied unless
         `partial`, and never a whole list: people whose row is wrong would be deleted by it. `replace` deletes only
-        what the file could have named: a CSV credentials, JSON what its sections are of.
+        what the file could have named: a CSV credentials, JSON what its sections are of. `recovered`: with `replace`,
+        the operator's word that this is the whole list after a loss.
 
         `at`: now, Unix seconds; `trusted`: the clock that says so is synced. Without it the system clock is taken,
         but never a time before the newest event.
@@ -146,12 +160,15 @@ class Store:
         changes, mistakes, types = await asyncio.to_thread(
             transfer.parse_whole, str(params["text"]), str(params["form"]), digest, zone
         )
-        if mistakes and (not params.get("partial") or params.get("replace")):
+        recovered = bool(params.get("recovered"))
+        if recovered and not (params.get("replace") and Type.CREDENTIAL in types):
+            mistakes = [*mistakes, Mistake("--recovered", "expected --replace and a file with credentials")]
+        if mistakes and (not params.get("partial") or params.get("replace") or recovered):
             applied = Applied(0, 0, 0, self.allowlist.revision)
         else:
             at = at if at is not None else max(time.time(), self.journal.newest_ts() / 1000)
             applied = await self.allowlist.apply_import(
-                changes, at=at, replace=bool(params.get("replace")), types=types, trusted=trusted
+                changes, at=at, replace=bool(params.get("replace")), types=types, trusted=trusted, recovered=recovered
             )
         return {
             "put": applied.put, "deleted": applied.deleted, "kept": applied.kept, "revision": applied.revision,
@@ -164,6 +181,22 @@ class Store:
         self.journal.close()
         self.ring.close()
         self.database.close()
+
+    def _remind(self) -> None:
+        """A loss stands until a whole list ends it, also after another start."""
+        with contextlib.suppress(StoreError):  # an unreadable list says so at every look-up
+            site, said = self.allowlist.site(), {notice for notice, _ in self.notices}
+            if site.fault and Notice.DB_DAMAGED not in said:
+                self.notices.append((Notice.DB_DAMAGED, "the list was lost earlier and no whole one came since"))
+            if site.restored and Notice.DB_RESTORED not in said:
+                self.notices.append((Notice.DB_RESTORED, "the list is an older one and no whole one came since"))
+
+    def _found(self, notice: Notice, detail: str) -> None:
+        """While opening: for whoever opens. Later, as when a disk came back: told as it comes."""
+        if threading.get_ident() == self._home:
+            self.notices.append((notice, detail))
+        else:
+            self._loop.call_soon_threadsafe(self._on_notice, notice, detail)
 
     def _lost(self, count: int) -> None:
         said = f"{count} events in the emergency ring could not be read"

@@ -172,18 +172,23 @@ class Allowlist:
         replace: bool,
         types: Collection[Type] = tuple(Type),
         trusted: bool = False,
+        recovered: bool = False,
     ) -> "asyncio.Future[Applied]":
         """Apply an operator's file in one transaction; the cursor stays. `replace`: it is everything of these `types`.
 
-        `at`: Unix seconds; `trusted`: they are surely not too late, so that old tombstones may go.
+        `at`: Unix seconds; `trusted`: they are surely not too late, so that old tombstones may go. They become the
+        list's age when the file is all credentials: it replaces them, or is the first list of a new store.
+        `recovered`: an operator's word that this is the whole list after a loss; nothing else local ends a loss.
         """
         held = list(changes)
 
         def work(conn: Connection) -> Applied:
             applier = Applier(conn, at, local=True, trusted=trusted)
+            first = not (count(conn) or applier.lost())
             applier.apply(held, full=replace, types=types)
-            applier.note({"synced_at": at})
-            return self._finish(applier, whole=True)
+            if Type.CREDENTIAL in types and (replace or first):
+                applier.note({"synced_at": at})
+            return self._finish(applier, whole=recovered)
 
         return self._writer.submit(work, now=True, lone=True)
 

@@ -70,6 +70,11 @@ class Applier:
         state = dict(self.conn.execute("SELECT name, value FROM state WHERE name IN ('epoch', 'seq')").fetchall())
         return int(state.get("epoch", 0)), int(state.get("seq", 0))
 
+    def lost(self) -> bool:
+        """Whether the list was lost, or is an older one: see `SiteData.fault` and `SiteData.restored`."""
+        row = self.conn.execute("SELECT 1 FROM state WHERE name IN ('fault', 'restored')").fetchone()
+        return row is not None
+
     def note(self, values: Mapping[str, float | None]) -> None:
         """Keep facts about the list itself; None removes one."""
         for name, value in values.items():

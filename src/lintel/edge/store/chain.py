@@ -72,6 +72,14 @@ def decode(body: bytes) -> Event:
     return _DECODER.decode(body)
 
 
+def readable(stored: bytes) -> Event | None:
+    """The event of a stored body; None when it is not one of ours: damage costs that event alone."""
+    try:
+        return decode(unpack(stored))
+    except ValueError:
+        return None
+
+
 def pack(body: bytes) -> bytes:
     """The body as it is stored."""
     squeeze = zlib.compressobj(6, zlib.DEFLATED, -12, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)

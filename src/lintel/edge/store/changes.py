@@ -133,8 +133,8 @@ class SiteData:
     """What holds for every door at one revision.
 
     `blocks` maps a person's, credential's or pass's id to the block's end (None: for ever). `fault`: the list was lost
-    and nothing may be decided from it until the next full checkpoint or import. `restored`: it comes from a snapshot,
-    uses that were taken since are not in it.
+    and nothing may be decided from it. `restored`: it is an older one, from a snapshot or put back by hand; uses that
+    were taken since are not in it. Both last until a full checkpoint, or a list that an operator calls whole.
     """
 
     schedules: Mapping[str, Schedule] = field(default_factory=lambda: MappingProxyType({}))

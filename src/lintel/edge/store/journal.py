@@ -6,7 +6,7 @@ State that the writer thread owns is marked so; what the event loop reads is rep
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lintel.edge.errors import StoreError
 from lintel.edge.model import ClockState, Event, Notice, Stream
@@ -21,10 +21,10 @@ from lintel.edge.store.chain import (
     pack,
     place_of,
     read_anchors,
+    readable,
     seal,
     span,
     split,
-    unpack,
     write_anchors,
 )
 from lintel.edge.store.connection import Connection
@@ -40,12 +40,25 @@ ANCHOR_EVENTS = 1024
 ANCHOR_SECONDS = 60.0
 RECENT = 256
 """Events per stream whose ids are compared when the ring is drained."""
+TAIL = 16
+"""Newest rows of a stream among which one that can be read tells the time."""
 
 
 class Journal:
-    """Appends on the writer thread, answers on the event loop. `heads()` is what the cloud will be told."""
+    """Appends on the writer thread, answers on the event loop. `heads()` is what the cloud will be told.
 
-    def __init__(self, database: Database, writer: Writer, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    `on_notice(notice, detail)` runs on the thread that compares the journal with its anchors: the opening one, or the
+    writer's after a start without a disk.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        on_notice: Callable[[Notice, str], None] = lambda _notice, _detail: None,
+    ) -> None:
         self._database = database
         self._writer = writer
         self._loop = loop
@@ -55,13 +68,14 @@ class Journal:
         self._newest = 0  # writer thread: largest ts, Unix milliseconds
         self._durable_newest = 0
         self._records = Records()
+        self._unreadable: set[Stream] = set()  # streams whose newest row is no event
         self._closed: Anchors = {}
         self._anchored = 0.0
         self._unanchored = 0
         self._armed = False
         self._begun = False
         self.submit = writer.submit
-        self.notices: list[tuple[Notice, str]] = []
+        self._on_notice = on_notice
         self._read(database.reader)
 
     # on the event loop
@@ -127,13 +141,19 @@ class Journal:
             self._newest = max(self._newest, event.ts)
         return new.seq
 
-    def replay(self, conn: Connection, bodies: list[bytes]) -> None:
-        """Put events from the ring behind what is stored, each once."""
+    def replay(self, conn: Connection, bodies: list[bytes]) -> int:
+        """Put events from the ring behind what is stored, each once. Answers how many bodies were no events."""
         known = self._recent_ids(conn)
+        unreadable = 0
         for body in bodies:
-            event = decode(body)
+            try:
+                event = decode(body)
+            except ValueError:
+                unreadable += 1
+                continue
             if event.id not in known:
                 self.write(conn, body, event)
+        return unreadable
 
     def _recent_ids(self, conn: Connection) -> set[str]:
         ids: set[str] = set()
@@ -142,7 +162,7 @@ class Journal:
                 "SELECT body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?",
                 (*span(stream), RECENT),
             )
-            ids.update(decode(unpack(body)).id for (body,) in rows)
+            ids.update(event.id for (body,) in rows if (event := readable(body)) is not None)
         return ids
 
     # told by the writer
@@ -194,24 +214,26 @@ class Journal:
         self._records.flush(conn)
 
     def _read(self, conn: Connection) -> None:
-        """Load heads and device records from the stored tail."""
+        """Load heads and device records from the stored tail. A row that is no event still has place and hash."""
+        self._unreadable.clear()
         epochs = dict(conn.execute("SELECT stream, epoch FROM stream").fetchall())
         for stream in Stream:
-            row = conn.execute(
-                "SELECT place, hash, body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT 1",
-                span(stream),
-            ).fetchone()
+            rows = conn.execute(
+                "SELECT place, hash, body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?",
+                (*span(stream), TAIL),
+            ).fetchall()
             floor = conn.execute("SELECT floor, floor_hash FROM stream WHERE stream = ?", (NUMBERS[stream],)).fetchone()
             epoch = epochs.get(NUMBERS[stream], 1)
             head = Head(epoch, 0, ZERO)
-            last = row if row is not None else floor
+            last = rows[0] if rows else floor
             if last is not None and split(last[0])[1] == epoch:
                 head = Head(epoch, split(last[0])[2], last[1])
+                if rows and readable(rows[0][2]) is None:
+                    self._unreadable.add(stream)
             self._heads[stream] = head
-            if row is not None:
-                event = decode(unpack(row[2]))
-                if event.clock is not ClockState.UNKNOWN:
-                    self._newest = max(self._newest, event.ts)
+            events = (readable(body) for _, _, body in rows)
+            trusted = (event.ts for event in events if event is not None and event.clock is not ClockState.UNKNOWN)
+            self._newest = max(self._newest, next(trusted, 0))
         self._durable, self._durable_newest = dict(self._heads), self._newest
         self._records.load(conn)
 
@@ -220,36 +242,47 @@ class Journal:
     def _begin(self, conn: Connection) -> None:
         """Before the first write of this process: compare with the anchors, open a new epoch where rows are missing.
 
-        Sequence numbers are never used twice: a stream whose tail is gone goes on in the next epoch.
+        Sequence numbers are never used twice: a stream whose tail is gone, or is no event, goes on in the next epoch.
+        A database that is older than its anchors, or lost them, does not know which uses were taken: see
+        `SiteData.restored`.
         """
         fresh = not conn.execute("SELECT count(*) FROM stream").fetchone()[0]
         anchors: Anchors = {}
+        found: list[str] = []
+        older = False
         try:
             anchors = read_anchors(self._database.directory, self.key)
         except StoreError as error:
             if not fresh or not str(error).endswith("missing"):
-                self.notices.append((Notice.AUDIT_BROKEN, str(error)))
+                found.append(str(error))
+                older = True
         if fresh and not anchors:
             self.anchor()  # nothing is stored yet: from now on, missing anchors mean that somebody took them
         conn.execute("BEGIN IMMEDIATE")
         for stream in Stream:
             head, known = self._heads[stream], anchors.get(stream, ())
             epoch, first = head.epoch, place_of(stream, head.epoch, 0)
+            if stream in self._unreadable:
+                epoch += 1
+                found.append(f"{stream}: event {head.seq} can not be read")
             if known and (known[-1].epoch, known[-1].seq) > (head.epoch, head.seq):
                 epoch = known[-1].epoch + 1
-                self.notices.append(
-                    (Notice.AUDIT_BROKEN, f"{stream}: {known[-1].seq} events were anchored, {head.seq} are stored")
-                )
+                older = True
+                found.append(f"{stream}: {known[-1].seq} events were anchored, {head.seq} are stored")
             conn.execute(
                 "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT(stream) DO UPDATE SET epoch = excluded.epoch",
                 (NUMBERS[stream], epoch, first, ZERO, first, first, seal(self.key, first, ZERO)),
             )
             self._closed[stream] = tuple(h for h in known if h.epoch < epoch)
+        if older:
+            conn.execute("INSERT OR IGNORE INTO state VALUES ('restored', '1')")
         conn.execute("COMMIT")
         self._read(conn)
         self._begun = True
         self.anchor()
+        for detail in found:
+            self._on_notice(Notice.AUDIT_BROKEN, detail)
 
     def close(self) -> None:
         """After the last commit: anchor what it stored."""

@@ -6,7 +6,7 @@ when the power went are read from the journal's tail.
 
 import hashlib
 
-from lintel.edge.store.chain import STREAMS, decode, span, unpack
+from lintel.edge.store.chain import STREAMS, readable, span
 from lintel.edge.store.connection import Connection
 
 RECORDS_PER_DEVICE = 1024
@@ -81,12 +81,16 @@ class Records:
                 "SELECT place, body FROM journal WHERE place > ? AND place <= ? ORDER BY place",
                 (recorded, span(STREAMS[number])[1]),
             ):
-                event = decode(unpack(body))
-                if event.record:
+                event = readable(body)
+                if event is not None and event.record:
                     device, mark = mark_of(event.device, event.record)
                     self._unflushed.append((device, mark, self._next, place))
                     self._stored.setdefault(device, {})[mark] = (self._next, place)
                     self._next += 1
+        self._evicted = []  # what was evicted and not flushed is there again
+        for marks in self._stored.values():
+            while len(marks) > RECORDS_PER_DEVICE:
+                self._evicted.append((marks.pop(next(iter(marks)))[0],))
 
 
 def mark_of(device: str, record: str) -> Mark:

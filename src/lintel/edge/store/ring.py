@@ -35,7 +35,9 @@ MAX_BODY = SLOT - _HEAD.size - 16
 
 
 class Ring:
-    """The writer's spare. `put_back(connection, bodies)` writes drained events; `size` in bytes.
+    """The writer's spare. `put_back(connection, bodies)` writes drained events and answers how many were none.
+
+    `size` in bytes.
 
     `on_lost(n)` runs on the writer's thread when n kept records could not be read back.
     """
@@ -44,7 +46,7 @@ class Ring:
         self,
         path: Path,
         key: bytes,
-        put_back: Callable[[Connection, list[bytes]], None],
+        put_back: Callable[[Connection, list[bytes]], int],
         *,
         drained: int = 0,
         size: int = RING_BYTES,
@@ -56,6 +58,7 @@ class Ring:
         self._lost = 0  # of the present drain
         self._slots = size // SLOT
         self._memory: deque[bytes] = deque(maxlen=MEMORY_EVENTS)
+        self._void: frozenset[int] = frozenset()  # slots of a group whose sync failed: its bodies are in memory
         self._drained = drained
         self._draining = (drained, 0)
         self._fd = _open(path, self._slots * SLOT)
@@ -69,16 +72,18 @@ class Ring:
 
     def keep(self, bodies: Sequence[bytes], error: StoreError) -> StoreError | None:
         """Store bodies durably, in order, with one sync. Else keep them in memory and say why they are not safe."""
+        before = self._last
         try:
             if self._fd is None or self._last + len(bodies) - self._drained > self._slots or self._memory:
                 raise StoreError(error.word, f"{error}; the emergency ring can not take it either")  # noqa: TRY301
-            for n, body in enumerate(bodies, self._last + 1):
-                os.pwrite(self._fd, self._record(n, body), (n - 1) % self._slots * SLOT)
+            for body in bodies:
+                self._last += 1  # also when it fails: what may have been written must count as drained with the rest
+                os.pwrite(self._fd, self._record(self._last, body), (self._last - 1) % self._slots * SLOT)
             os.fdatasync(self._fd)
         except (OSError, StoreError) as failure:
+            self._void |= set(range(before + 1, self._last + 1))
             self._memory.extend(bodies)
             return failure if isinstance(failure, StoreError) else StoreError(error.word, f"{error}; ring: {failure}")
-        self._last += len(bodies)
         return None
 
     @staticmethod
@@ -95,9 +100,9 @@ class Ring:
     def drain(self, conn: Connection) -> None:
         """Put everything kept into the database, oldest first, inside the current transaction."""
         bodies = self.records()
-        self._lost = self._last - self._drained - len(bodies)
+        self._lost = self._last - self._drained - len(self._void) - len(bodies)
         in_memory = len(self._memory)
-        self._put_back(conn, bodies + list(self._memory))
+        self._lost += self._put_back(conn, bodies + list(self._memory))
         conn.execute(
             "INSERT INTO state VALUES ('ring', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (str(self._last),),
@@ -107,6 +112,7 @@ class Ring:
     def drained(self) -> None:
         """That transaction is durable."""
         self._drained, in_memory = self._draining
+        self._void = frozenset()
         for _ in range(in_memory):
             self._memory.popleft()
         if self._lost:
@@ -114,7 +120,7 @@ class Ring:
 
     def records(self) -> list[bytes]:
         """Kept bodies in order, without torn or foreign records."""
-        opened = (self._open_record(n) for n in range(self._drained + 1, self._last + 1))
+        opened = (self._open_record(n) for n in range(self._drained + 1, self._last + 1) if n not in self._void)
         return [body for body in opened if body is not None]
 
     def close(self) -> None:

@@ -1,0 +1,46 @@
+"""What the control socket answers about imports and lockdown, over a real store and gate."""
+
+import asyncio
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+from lintel.edge.answers import Answers
+from lintel.edge.model import Fact, Stream
+
+from .rig import Rig
+
+LIST = "person,method,value,groups\nalice,qr,alice,public\n"
+
+
+def answers(rig: Rig) -> Answers:
+    config = SimpleNamespace(zone=ZoneInfo("UTC"), state_dir=rig.path)
+    return Answers(config, rig.store, rig.gate, rig.clock, rig.health, rig.digest, [])  # type: ignore[arg-type]
+
+
+def rows(rig: Rig, what: str) -> list[tuple[str, str]]:
+    return [(e.result, e.detail) for e in rig.events(Stream.AUDIT) if e.type == what]
+
+
+def test_the_alarm_of_a_loss_stands_until_an_operator_calls_a_list_whole(tmp_path):
+    async def lost(rig):
+        await rig.allow("alice")
+        await rig.store.writer.submit(lambda conn: conn.execute("INSERT INTO state VALUES ('restored', '1')").rowcount)
+
+    async def main():
+        async with Rig(tmp_path) as rig:
+            await lost(rig)
+        async with Rig(tmp_path) as rig:
+            for notice, detail in rig.store.notices:
+                rig.gate.report(Fact(notice, detail=detail))
+            assert list(rig.health.standing) == ["db_restored"]
+            ask = answers(rig)
+            await ask._import({"text": LIST, "form": "csv"})
+            await ask._import({"text": LIST, "form": "csv", "replace": True})
+            assert list(rig.health.standing) == ["db_restored"]
+            await ask._import({"text": LIST, "form": "csv", "replace": True, "recovered": True})
+            assert not rig.health.standing
+            await rig.flush()
+            said = [detail for _, detail in rows(rig, "allowlist.import")]
+            assert [", called the whole list after a loss" in detail for detail in said] == [False, False, True]
+
+    asyncio.run(main())
