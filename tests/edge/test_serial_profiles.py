@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lintel.edge import frames
 from lintel.edge.model import Method
 from lintel.edge.profiles import builtin
 from lintel.edge.profiles.serial import (
@@ -189,3 +190,38 @@ def test_commands():
     for order in ({}, {"command": "open"}, {"command": "ack", "also": 1}):
         with pytest.raises(ValueError, match="scan-enable"):
             compose(spec, order)
+
+
+def ssi(text, status=0):
+    frame = bytes((5 + len(text), 0xF3, 0, status, 0xF1)) + text
+    return frames.seal(frame, "sum16_be_twos")
+
+
+def spoken(steps, name="zebra-ssi"):
+    """What is presented when these frames arrive at these times."""
+    listener = Listener(builtin()[name].spec)
+    heard = [h for at, data in steps for h in listener.feed(data, at)]
+    return [
+        h.text if isinstance(h, Code) else "bad" for h in heard if isinstance(h, Bad) or (codes([h]) and not h.repeat)
+    ]
+
+
+def test_a_lost_ack_is_no_second_presentation():
+    """The decoder sends again 2 s after each frame that nobody acknowledged, three times."""
+    again = [(2.0 * n, ssi(b"LT1", status=min(n, 1))) for n in range(4)]
+    assert spoken([*again, (12.0, ssi(b"LT1"))]) == [b"LT1", b"LT1"]
+    again = [(2.0 * n, b"LT1\r") for n in range(4)]
+    assert spoken([*again, (12.0, b"LT1\r")], "generic-ack-nak") == [b"LT1", b"LT1"]
+
+
+def test_a_text_in_two_frames_is_refused_and_its_end_is_no_code():
+    """263 characters: 250 and a rest of 13 that looks like an opaque code."""
+    first, last, more = b"A" * 250, b"0123456789ABC", 0x02
+    assert spoken([(0, ssi(first, more)), (0.1, ssi(last))]) == ["bad"]
+    assert spoken([(0, ssi(first, more)), (2, ssi(first, more | 1)), (2.1, ssi(last)), (4.1, ssi(last, 1))]) == ["bad"]
+    assert spoken([(0, ssi(first, more)), (0.1, ssi(first, more)), (0.2, ssi(last)), (0.3, ssi(b"OK"))]) == [
+        "bad",
+        b"OK",
+    ]
+    assert spoken([(0, ssi(first, more)), (60, ssi(last))]) == ["bad", last], "the rest never came, this is another"
+    assert spoken([(0, ssi(first)), (0.1, ssi(last))]) == ["bad", last], "control: without the bit they are two texts"

@@ -14,6 +14,8 @@ from qrcode.image.pure import PyPNGImage
 from lintel.demo.community import DOORS, GROUPS, KEY_ID, SITE, DoorSpec, Resident
 from lintel.demo.world import World
 from lintel.edge.passes import Claims, issue, rotating
+from lintel.edge.profiles import builtin
+from lintel.edge.profiles.serial import SerialSpec
 
 Scene = Callable[[World, DoorSpec, random.Random], Awaitable[None]]
 
@@ -48,6 +50,12 @@ def _someone(world: World, door: DoorSpec, rng: random.Random) -> Resident:
     return rng.choice([r for r in world.site.residents if door.group in r.groups])
 
 
+def _one_scan(door: DoorSpec) -> float:
+    """Seconds after which the reader of a door takes the same code for another scan."""
+    spec = builtin()[door.reader[1]].spec if door.reader else None
+    return spec.duplicate_ms / 1000 + 0.1 if isinstance(spec, SerialSpec) else 0.0
+
+
 async def resident_by_face(world: World, door: DoorSpec, rng: random.Random) -> None:
     """A resident is recognised."""
     person = _someone(world, door, rng)
@@ -64,7 +72,7 @@ async def visitor_once(world: World, door: DoorSpec, rng: random.Random) -> None
     """A visitor with a printed one-time pass; then somebody tries the same paper again."""
     picture = _paper(world, door, visitor_pass(world, door, uses=1), "visitor")
     await world.scan(door, "visitor 访客", "granted", picture=picture)
-    await asyncio.sleep(1.6)  # a reader takes the same code within 1.5 s for one scan
+    await asyncio.sleep(_one_scan(door))
     await world.scan(door, "same paper again 重复使用", "already_used", picture=picture)
 
 
@@ -72,7 +80,7 @@ async def visitor_rotating(world: World, door: DoorSpec, rng: random.Random) -> 
     """A visitor's phone shows a rotating code; a screenshot of it is refused."""
     code = rotating(world.site.rotating_secret, world.site.rotating_id, time.time())
     await world.scan(door, "visitor's phone 访客手机", "granted", text=code)
-    await asyncio.sleep(1.6)
+    await asyncio.sleep(_one_scan(door))
     await world.scan(door, "screenshot 截屏", "replayed", text=code)
 
 

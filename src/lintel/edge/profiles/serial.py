@@ -79,7 +79,8 @@ class Strip:
 class Extract:
     """Where the text stands in a binary frame. `opcode` is a literal at `opcode_at`; text from `text_at` on.
 
-    Frames with opcode `accepted` or `refused` answer the host's commands; other opcodes are ignored.
+    Frames with opcode `accepted` or `refused` answer the host's commands; other opcodes are ignored. A frame that has a
+    bit of `more` at `more_at` goes on in the next one: too long for a credential, so all of it is refused, once.
     """
 
     __pydantic_config__ = STRICT
@@ -87,6 +88,8 @@ class Extract:
     opcode: NonEmptyHex
     opcode_at: Annotated[int, Field(ge=0, le=64)]
     text_at: Annotated[int, Field(ge=0, le=64)]
+    more_at: Annotated[int, Field(ge=0, le=64)] = 0
+    more: Annotated[int, Field(ge=0, le=255)] = 0
     accepted: Hex = b""
     refused: Hex = b""
 
@@ -206,7 +209,12 @@ class Damage:
     """Bytes on the line that form no frame (noise, a wrong checksum): nothing was presented."""
 
 
-Heard = Code | NoRead | Answer | Bad | Damage
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A frame with text that goes on in the next frame."""
+
+
+Heard = Code | NoRead | Answer | Bad | Damage | Part
 
 
 def decode(spec: SerialSpec, frame: bytes) -> Heard:
@@ -240,7 +248,8 @@ def bad(why: str, data: bytes, *, damaged: bool = False) -> Bad:
 def _extract(extract: Extract, frame: bytes) -> bytes | Heard:
     at = extract.opcode_at
     if frame.startswith(extract.opcode, at):
-        return frame[extract.text_at :]
+        goes_on = len(frame) > extract.more_at and frame[extract.more_at] & extract.more
+        return Part() if goes_on else frame[extract.text_at :]
     if extract.accepted and frame.startswith(extract.accepted, at):
         return Answer(accepted=True)
     if extract.refused and frame.startswith(extract.refused, at):

@@ -17,12 +17,15 @@ from lintel.edge.profiles.serial import (
     IdleGap,
     Length,
     NoRead,
+    Part,
     SerialSpec,
     bad,
     decode,
 )
 
 _MAX_REMEMBERED: Final = 16
+_PART_S: Final = 10.0
+"""How long after a part of a text the next frame is still its rest: longer than a reader waits before it gives up."""
 
 
 class Listener:
@@ -40,6 +43,7 @@ class Listener:
         self._held = b""
         self._garbage = 0
         self._noise = False
+        self._rest_until = 0.0  # frames with text are the rest of one that is refused
 
     def expect(self, commands: Iterable[Command], until: float) -> None:
         """Take the answers of these commands out of the stream until then; everything else stays scan data."""
@@ -105,13 +109,26 @@ class Listener:
         if isinstance(frame, frames.Overflow):
             return bad(f"longer than {self._spec.max_length} bytes", b"", damaged=True)
         heard = decode(self._spec, frame.data)
+        rest = now < self._rest_until
+        if isinstance(heard, Part):
+            self._rest_until = now + _PART_S
+            return NoRead() if rest else bad("goes on in another frame", b"")
+        if rest and isinstance(heard, Code | Bad):
+            self._rest_until = 0.0
+            if isinstance(heard, Code):
+                self._again(heard.text, now)  # it may be sent again, when our answer is lost
+            return NoRead()
         if not isinstance(heard, Code) or not self._spec.duplicate_ms:
             return heard
-        last = self._seen.pop(heard.text, None)
+        return replace(heard, repeat=self._again(heard.text, now))
+
+    def _again(self, text: bytes, now: float) -> bool:
+        """Whether this text was seen within the duplicate window, which begins anew."""
+        last = self._seen.pop(text, None)
         while len(self._seen) >= _MAX_REMEMBERED:
             del self._seen[next(iter(self._seen))]
-        self._seen[heard.text] = now
-        return replace(heard, repeat=last is not None and now - last < self._spec.duplicate_ms / 1000)
+        self._seen[text] = now
+        return last is not None and now - last < self._spec.duplicate_ms / 1000
 
 
 def reply(spec: SerialSpec, heard: Heard) -> bytes:
@@ -165,7 +182,7 @@ def _meaning(spec: SerialSpec, heard: Heard) -> dict[str, str]:
             return {"bad": "damaged frame", **meaning}
         case Answer(accepted):
             return {"answer": "accepted" if accepted else "refused"}
-        case Code() | NoRead():
+        case Code() | NoRead() | Part():
             return meaning
 
 
