@@ -56,6 +56,10 @@ class Inlet:
         """See `drivers.base.Inlet`."""
         return await self.gate.present(reading)
 
+    def offer(self, reading: Reading) -> Receipt | None:
+        """See `drivers.base.Inlet`."""
+        return self.gate.offer(reading)
+
     def report(self, fact: Fact) -> None:
         """See `drivers.base.Inlet`."""
         self.gate.report(fact)

@@ -77,10 +77,20 @@ class Gate:
 
     async def present(self, reading: Reading) -> Receipt:
         """Queue a presentation at its door; waits while the queue is full."""
-        receipt: Receipt = asyncio.get_running_loop().create_future()
         if reading.mono is None:
             reading = replace(reading, mono=self.clock.now().mono)
+        receipt: Receipt = asyncio.get_running_loop().create_future()
         await self._queues[reading.door].put((reading, receipt))
+        return receipt
+
+    def offer(self, reading: Reading) -> Receipt | None:
+        """Queue a presentation at its door; None when the queue is full."""
+        if self._queues[reading.door].full():
+            return None
+        if reading.mono is None:
+            reading = replace(reading, mono=self.clock.now().mono)
+        receipt: Receipt = asyncio.get_running_loop().create_future()
+        self._queues[reading.door].put_nowait((reading, receipt))
         return receipt
 
     async def serve(self, door: str) -> None:

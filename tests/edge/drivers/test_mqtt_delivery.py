@@ -262,3 +262,32 @@ def test_the_terminal_gets_its_push_ack_only_after_the_receipt():
             ]
 
     asyncio.run(scene())
+
+
+def test_readings_that_are_taken_at_once_and_those_that_wait_keep_their_order():
+    """The door takes a reading at once while it has room; the others wait behind it, none overtakes."""
+
+    class Prompt(Recorder):
+        def offer(self, reading):
+            if len(self.readings) % 3 == 2 or not self.gate.is_set():
+                return None
+            self.readings.append(reading)
+            receipt = asyncio.get_running_loop().create_future()
+            receipt.set_result(None)
+            return receipt
+
+    async def scene():
+        async with stage(inlet=(inlet := Prompt())) as (_, _, _, client):
+            await client.subscribe(f"mqtt/face/{A}")
+            inlet.gate.clear()
+            for number in range(4):
+                await publish(client, rec_topic(), rec("p-1", number))
+            inlet.gate.set()
+            for number in range(4, 40):
+                await publish(client, rec_topic(), rec("p-1", number))
+            await until(lambda: len(inlet.readings) >= 40, 10.0)
+            assert [num(r) for r in inlet.readings] == [str(n) for n in range(40)]
+            acks = [json.loads((await anext(client.messages)).payload)["info"] for _ in range(40)]
+            assert [ack["SnapOrRecordID"] for ack in acks] == list(range(40))
+
+    asyncio.run(scene())

@@ -32,6 +32,10 @@ class Inlet(Protocol):
         """Hand over a presentation. Waits while the door's queue is full: waiting is the back-pressure."""
         ...
 
+    def offer(self, reading: Reading) -> Receipt | None:
+        """Hand over a presentation at once; None while the door's queue is full, where only `present` can wait."""
+        ...
+
     def report(self, fact: Fact) -> None:
         """State something about a device or the line (online, mismatch, flood, ...)."""
         ...

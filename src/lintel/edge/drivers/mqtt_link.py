@@ -1,8 +1,8 @@
 """One connection to an MQTT broker: opened, acknowledged by hand, closed. Says Lost or Refused, never retries.
 
 MQTT 3.1.1 has no receive window, so the bound on what waits here is the broker's `max_inflight_messages` and
-`max_inflight_bytes` for QoS 1 (what is not acknowledged is not followed by more), and our own `Inbox` for QoS 0, which
-drops and counts. A broker that goes far beyond is hung up on; it delivers again what was not acknowledged.
+`max_inflight_bytes` for QoS 1 (what is not acknowledged is not followed by more); with QoS 0 a listener takes a
+message or drops it at once, so that nothing waits.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ import json
 import math
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import aiomqtt
 from paho.mqtt import client as mqtt
@@ -26,14 +27,13 @@ from lintel.edge.tables import mistakes_of
 CONNECT_S: Final = 3.0
 """Longest wait for the TCP connection, and again for the broker's CONNACK (s)."""
 
-WAITING_MESSAGES: Final = 4096
-WAITING_BYTES: Final = 64 * 1024 * 1024
-"""Most that may wait here unhandled."""
-
 _REFUSALS = frozenset({132, 133, 134, 135})
 """Protocol version, client identifier, user name or password, not authorised: waiting does not mend these."""
 
-Message = aiomqtt.Message
+UNHEARD_MS: Final = 5000
+"""How long the kernel tries to deliver what the broker's side does not confirm (ms)."""
+
+Message = mqtt.MQTTMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,48 +65,41 @@ def options_of(line: Line) -> Options:
         raise ConfigError(f"line {line.id}", mistakes_of(error)) from None
 
 
-class Inbox(asyncio.Queue[Message]):
-    """What has arrived and waits to be handled: bounded in messages and bytes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-        self.dropped = 0
-        self.overrun = False
-
-    def put_nowait(self, item: Message) -> None:
-        """Keep a message; above the bounds QoS 0 is dropped and counted, QoS 1 ends the connection."""
-        if self.qsize() >= WAITING_MESSAGES or self.bytes >= WAITING_BYTES:
-            if item.qos == 0:
-                self.dropped += 1
-                return
-            self.overrun = True  # not acknowledged: the broker delivers it again
-        self.bytes += len(item.payload)
-        super().put_nowait(item)
-
-    def _get(self) -> Message:  # the hook by which asyncio's own queues differ
-        item: Message = super()._get()
-        self.bytes -= len(item.payload)
-        return item
-
-
 class Link:
-    """An open connection. Everything that comes in must be given to `acknowledge`, in the order of arrival."""
+    """An open connection. What comes in is told to a listener and must be given to `acknowledge` in that order."""
 
-    def __init__(self, client: aiomqtt.Client, inbox: Inbox) -> None:
+    def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
         self._inner = client._client  # noqa: SLF001  aiomqtt 2 has no public way to acknowledge by hand
-        self.inbox = inbox
+        self._loop = asyncio.get_running_loop()
+        self._arrived: list[Message] = []
+        self._hear: Callable[[Message], None] | None = None
+        self._inner.on_message = self._on_message
 
-    async def receive(self, most: int = 200) -> list[Message]:
-        """Wait for messages, then take up to `most` that are there. Raises Lost when the connection breaks."""
+    def listen(self, hear: Callable[[Message], None]) -> None:
+        """Tell `hear` every message, also those that have arrived already. It must not raise."""
+        self._hear = hear
+        if self._arrived:
+            self._loop.call_soon(self._tell)
+
+    def _on_message(self, _client: mqtt.Client, _userdata: object, message: Message) -> None:
+        """Told in the next turn of the loop: inside paho's own callback nothing can be published."""
+        if not self._arrived and self._hear is not None:
+            self._loop.call_soon(self._tell)
+        self._arrived.append(message)
+
+    def _tell(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if self._hear is not None:
+            for message in arrived:
+                self._hear(message)
+
+    async def closed(self) -> None:
+        """Wait until the connection breaks, then raise HungUp."""
         with _lost():
-            batch = [await anext(aiter(self._client.messages))]
-        while len(batch) < most and not self.inbox.empty():
-            batch.append(self.inbox.get_nowait())
-        if self.inbox.overrun:
-            raise Lost(f"the broker sent over {WAITING_MESSAGES} unacknowledged messages: set max_inflight_messages")
-        return batch
+            async for _ in self._client.messages:  # none comes this way
+                pass
+        raise HungUp("the connection to the broker ended")
 
     def acknowledge(self, mid: int, qos: int) -> None:
         """PUBACK one message; nothing happens on a connection that is gone."""
@@ -171,8 +164,6 @@ class HungUp(Lost):
 async def connect(options: Options, client_id: str, password: str | None) -> AsyncIterator[Link]:
     """A connection with a persistent session. Raises Lost or Refused, also for what breaks inside the block."""
     context = await asyncio.to_thread(_tls, options) if options.ca else None
-    inbox = Inbox()
-    queue_type = cast("Any", lambda maxsize: inbox)  # noqa: ARG005  aiomqtt asks a class for its queue
     client = aiomqtt.Client(
         options.host,
         options.port,
@@ -183,12 +174,15 @@ async def connect(options: Options, client_id: str, password: str | None) -> Asy
         clean_session=False,
         timeout=CONNECT_S,
         keepalive=options.keepalive,
-        queue_type=queue_type,
         max_inflight_messages=0,  # a queued order would be sent late
         tls_context=context,
-        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        socket_options=[
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MS),
+        ],
     )
     client.pending_calls_threshold = 100_000
+    link = Link(client)
     inner = client._client  # noqa: SLF001  as above
     inner.manual_ack_set(on=True)
     inner.connect_timeout = CONNECT_S
@@ -201,9 +195,18 @@ async def connect(options: Options, client_id: str, password: str | None) -> Asy
         raise _classified(error, where, closed=gone and context is not None) from None
     _write_at_once(inner)
     try:
-        yield Link(client, inbox)
+        yield link
+    except Exception:
+        _abandon(inner.socket())
+        raise
     finally:
         await client.__aexit__(None, None, None)
+
+
+def _abandon(sock: Any) -> None:  # noqa: ANN401  paho's kinds of sockets, or None
+    """Let the kernel forget what a broken connection has not carried yet: an order must not arrive late."""
+    with suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _write_at_once(inner: mqtt.Client) -> None:
@@ -216,11 +219,12 @@ def _write_at_once(inner: mqtt.Client) -> None:
 
     def wanted(client: mqtt.Client, _: object, sock: Any) -> None:  # noqa: ANN401  paho's kinds of sockets
         client.loop_write()
-        if client.want_write():
+        if client.want_write() and sock.fileno() >= 0:  # the write may have found the connection gone
             loop.add_writer(sock.fileno(), client.loop_write)
 
     def done(_: mqtt.Client, __: object, sock: Any) -> None:  # noqa: ANN401
-        loop.remove_writer(sock.fileno())
+        if sock.fileno() >= 0:
+            loop.remove_writer(sock.fileno())
 
     inner.on_socket_register_write = wanted
     inner.on_socket_unregister_write = done

@@ -53,13 +53,7 @@ class Outgoing:
     def say(self, terminal: Terminal, name: str | None, seen: Seen | None = None) -> None:
         """Send a command of the profile that is no order: a reply to `seen`, or a question. None: nothing."""
         if name is not None:
-            self.post(*self.composed(terminal, name, seen))
-
-    def composed(self, terminal: Terminal, name: str | None, seen: Seen | None) -> tuple[str, bytes]:
-        """Topic and payload of such a command; empty for None."""
-        if name is None:
-            return "", b""
-        return self._compose(terminal, terminal.spec.command[name], self._context.new_id(), seen=seen)
+            self.post(*self._compose(terminal, terminal.spec.command[name], self._context.new_id(), seen=seen))
 
     def answered(self, terminal: Terminal, order: str, good: bool) -> None:  # noqa: FBT001  the word of the device
         """A device answered an order. Too late, or to somebody else's, it changes nothing any more."""

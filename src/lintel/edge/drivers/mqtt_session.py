@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -16,7 +16,7 @@ from lintel.edge.drivers.mqtt_devices import MUTE_AFTER, MUTE_S, Folder, Route, 
 from lintel.edge.drivers.mqtt_outgoing import Outgoing
 from lintel.edge.drivers.mqtt_readings import Reader
 from lintel.edge.errors import BadFrame, Lost, Refused
-from lintel.edge.model import DoorState, Fact, Notice, Reading
+from lintel.edge.model import DoorState, Fact, Instant, Notice, Reading
 from lintel.edge.profiles.mqtt_read import Seen, decode, read, says_something
 from lintel.edge.profiles.mqtt_spec import PRESENTATIONS
 
@@ -34,7 +34,14 @@ SILENT_S: Final = 5.0
 DEAF_S: Final = 10.0
 """Barriers that are acknowledged but do not come back for so long mean that the broker's ACL keeps them from us (s)."""
 
+WAITING_MESSAGES: Final = 4096
+"""Most messages that may wait for our PUBACK: far more than our broker's window, and no broker may grow us for ever."""
+
 _LANE = 64
+
+
+Stored = Callable[[Receipt], None]
+"""What is to be done with a receipt that is done."""
 
 
 def _id(terminal: Terminal | None) -> str:
@@ -76,7 +83,7 @@ class Session:
         self._published: dict[bytes, float] = {}  # barriers that are not back yet, and when they were published
         self._floor = -math.inf  # when the newest barrier that came back was published
         self._slots: deque[Slot] = deque()
-        self._lanes: dict[str, deque[tuple[Reading, Slot | None, bytes, str]]] = {}
+        self._lanes: dict[str, deque[tuple[Reading, Stored]]] = {}
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.out = Outgoing(context, connection, self._broken)
         self._cleared: set[str] = set()
@@ -90,14 +97,14 @@ class Session:
         for route in self._routes.values():
             route.muted = 0.0
         async with self._tasks as tasks:
-            # listening beside it: some brokers wait for the PUBACK of a retained message before they send the SUBACK
-            for work in (self._consume(), self.out.send(), self._watch(), self._tick(), self._subscribe()):
+            # listening first: some brokers wait for the PUBACK of a retained message before they send the SUBACK
+            self._link.listen(self._hear)
+            for work in (self._link.closed(), self.out.send(), self._watch(), self._tick(), self._subscribe()):
                 tasks.create_task(work)
 
     def end(self) -> None:
         """Orders that are under way have an unknown outcome from here on; nothing is acknowledged any more."""
-        if not self._broken.done():
-            self._broken.set_exception(Lost("the connection to the broker ended"))
+        self._break("the connection to the broker ended")
         self._broken.exception()
 
     @property
@@ -141,33 +148,36 @@ class Session:
                     terminal.dropped = 0
                 if terminal.alive is not False and terminal.overdue(now):
                     self._lost(terminal, "three heartbeats missed")
-            inbox = self._link.inbox
-            if inbox.dropped:
-                self._facts.tell(Notice.FLOOD, "", "the line is over its bounds", now, inbox.dropped)
-                inbox.dropped = 0
             self._facts.flush(now)
             for route in self._routes.values():
                 if 0.0 < route.muted <= now:
                     route.muted = 0.0
                     await self._link.subscribe([route.topic])
 
-    async def _consume(self) -> None:
-        while True:
-            for message in await self._link.receive():
-                slot = None
-                if message.qos:
-                    slot = Slot(message.mid)
-                    self._slots.append(slot)
-                try:
-                    later = self._handle(message, slot)
-                except Exception as error:  # noqa: BLE001  ours: not acted on, and not met again after a reconnect
-                    name = type(error).__name__  # and no more: its values may be credentials
-                    log.error("%s: a message failed unexpectedly: %s", self._client_id, name)  # noqa: TRY400
-                    self._facts.tell(Notice.FRAME_ERROR, "", "internal_error", self._clock.now().mono)
-                    later = False
-                if not later:
-                    self._settle(slot)
-            await asyncio.sleep(0)
+    def _hear(self, message: link.Message) -> None:
+        """Take one message. What is not a reading is acknowledged now, a reading when it is stored."""
+        slot = None
+        if message.qos:
+            slot = Slot(message.mid)
+            self._slots.append(slot)
+            if len(self._slots) > WAITING_MESSAGES:
+                self._break(
+                    f"over {WAITING_MESSAGES} messages are not acknowledged: set max_inflight_messages at the broker"
+                )
+                return
+        try:
+            later = self._handle(message, slot)
+        except Exception as error:  # noqa: BLE001  ours: not acted on, and not met again after a reconnect
+            name = type(error).__name__  # and no more: its values may be credentials
+            log.error("%s: a message failed unexpectedly: %s", self._client_id, name)  # noqa: TRY400
+            self._facts.tell(Notice.FRAME_ERROR, "", "internal_error", self._clock.now().mono)
+            later = False
+        if not later:
+            self._settle(slot)
+
+    def _break(self, why: str) -> None:
+        if not self._broken.done():
+            self._broken.set_exception(Lost(why))
 
     def _settle(self, slot: Slot | None) -> None:
         """PUBACK everything at the head that is done: in order of arrival, as MQTT 3.1.1 [4.6.0-2] demands."""
@@ -186,7 +196,7 @@ class Session:
     # ---- what comes in: True means that the slot is settled later
 
     def _handle(self, message: link.Message, slot: Slot | None) -> bool:
-        topic, payload = message.topic.value, message.payload
+        topic, payload = message.topic, bytes(message.payload)
         if topic == self._barrier:
             self._back(payload)
             return False
@@ -197,24 +207,23 @@ class Session:
         now = self._clock.now()
         if not payload:
             return False
-        if route.owner is not None and not self._allowed(route.owner, now.mono):
+        if route.owner is not None and not route.only_answers and not self._allowed(route.owner, now.mono):
             self._mute(route, route.owner, now.mono)
             return False
         try:
             document = decode(payload)
         except BadFrame as error:
             if route.owner is not None and route.presents is not None and not message.retain:
-                return self._present(route.owner, Seen(route.presents, malformed=True), slot)
+                return self._present(route.owner, Seen(route.presents, malformed=True), slot, now)
             self._facts.tell(Notice.FRAME_ERROR, _id(route.owner), f"{topic!a}: {error}", now.mono)
             return False
         if message.retain and not any(h.message is not None and h.message.retained for h in route.hear(document)):
             self._clear(route)
             return False
-        return self._hear(route, document, slot)
+        return self._act(route, document, slot, now)
 
-    def _hear(self, route: Route, document: JsonValue, slot: Slot | None) -> bool:
+    def _act(self, route: Route, document: JsonValue, slot: Slot | None, now: Instant) -> bool:
         """Act on a document from a device of ours; report one that names somebody else than its topic allows."""
-        now = self._clock.now()
         mismatch = ""
         for heard in route.hear(document):
             terminal = heard.terminal
@@ -228,7 +237,7 @@ class Session:
                 seen = read(heard.message, document, self._reader.zone, now.wall)
                 if says_something(seen):
                     allowed = route.owner is not None or self._allowed(terminal, now.mono)
-                    return allowed and self._understood(terminal, seen, slot)
+                    return allowed and self._understood(terminal, seen, slot, now)
         if mismatch:
             detail = f"{route.topic!a} names {mismatch}"
             self._facts.tell(Notice.IDENTITY_MISMATCH, _id(route.owner), detail, now.mono)
@@ -249,8 +258,7 @@ class Session:
         """Whether a message is within its device's rate. Backlog is: the broker bounds it, and it would be lost."""
         return self._floor == -math.inf or terminal.may_send(now)
 
-    def _understood(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
-        now = self._clock.now()
+    def _understood(self, terminal: Terminal, seen: Seen, slot: Slot | None, now: Instant) -> bool:
         kind = seen.message.kind
         if kind == "offline":
             self._lost(terminal, "said by the broker or the device")
@@ -265,7 +273,7 @@ class Session:
         if self.prompt():
             self._reader.watch_clock(terminal, seen, now)
         if kind in PRESENTATIONS:
-            return self._present(terminal, seen, slot)
+            return self._present(terminal, seen, slot, now)
         if kind == "door":
             self._inlet.door(DoorState(terminal.device.id, seen.message.channel, seen.open))
         else:
@@ -274,37 +282,45 @@ class Session:
                 self.out.say(terminal, terminal.spec.ask)
         return False
 
-    def _present(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
-        self._reader.watch_numbers(terminal, seen, self._clock.now())
+    def _present(self, terminal: Terminal, seen: Seen, slot: Slot | None, now: Instant) -> bool:
+        """Hand a reading over; what else its message tells is looked at while it is on its way to the door."""
+        taken = self._hand_over(terminal, seen, slot)
+        self._reader.watch_numbers(terminal, seen, now)
+        return taken
+
+    def _hand_over(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
         proof = self.heard or not self._first
         reading = self._reader.reading(terminal, seen, self._floor, LATE_S, proof=proof)
         lane = self._lanes.setdefault(terminal.device.id, deque())
+        stored = partial(self._stored, slot, terminal, seen)
+        receipt = self._inlet.offer(reading) if not lane else None
+        if receipt is not None:
+            receipt.add_done_callback(stored)
+            return slot is not None
         if slot is None and len(lane) >= _LANE:  # QoS 1 is bounded by the broker's window
             terminal.dropped += 1
             return False
-        topic, payload = self.out.composed(terminal, seen.message.reply, seen)
-        lane.append((reading, slot, payload, topic))
+        lane.append((reading, stored))
         if len(lane) == 1:
             self._tasks.create_task(self._drain(lane))
         return slot is not None
 
-    async def _drain(self, lane: deque[tuple[Reading, Slot | None, bytes, str]]) -> None:
+    async def _drain(self, lane: deque[tuple[Reading, Stored]]) -> None:
         """Hand the readings of one device over, one after the other: a slow door holds up its own only."""
         while lane:
-            reading, slot, payload, topic = lane[0]
+            reading, stored = lane[0]
             receipt = await self._inlet.present(reading)
-            receipt.add_done_callback(partial(self._stored, slot, topic, payload))
+            receipt.add_done_callback(stored)
             lane.popleft()
 
-    def _stored(self, slot: Slot | None, topic: str, payload: bytes, receipt: Receipt) -> None:
+    def _stored(self, slot: Slot | None, terminal: Terminal, seen: Seen, receipt: Receipt) -> None:
         failed = receipt.cancelled() or receipt.exception() is not None
         if self._broken.done():
             return
         if failed:
-            self._broken.set_exception(Lost("a reading was not stored: the broker is to deliver it again"))
+            self._break("a reading was not stored: the broker is to deliver it again")
             return
-        if payload:
-            self.out.post(topic, payload)
+        self.out.say(terminal, seen.message.reply, seen)
         self._settle(slot)
 
     def _lost(self, terminal: Terminal, why: str) -> None:
