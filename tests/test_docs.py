@@ -1,6 +1,7 @@
 """The pages say what the program does: keys, words, commands, files and examples are compared with the code."""
 
 import asyncio
+import hmac
 import json
 import re
 import shlex
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import base45
 import pytest
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from lintel.edge import broker, config
+from lintel.edge import broker, config, passes
 from lintel.edge.cli import _COMMANDS, _app
 from lintel.edge.digests import Digester
 from lintel.edge.health import _HELP
@@ -56,6 +58,17 @@ def test_the_words_are_those_of_the_model(head: str, words: type[StrEnum]) -> No
     assert set(listed) == {str(w) for w in words}
 
 
+def test_the_chinese_page_has_the_same_words_in_the_same_order() -> None:
+    chinese = (ROOT / "docs/reasons.zh-CN.md").read_text("utf-8")
+    marks = {"*later*": "*以后*", "*stands*": "*持续*", "yes": "是", "no": "否"}
+
+    def shape(text: str) -> list[tuple[str, ...]]:
+        found = [(row[0], *re.findall(r"^\*\w+\*", row[1]), *row[2:]) for row in rows(text)]
+        return [tuple(marks.get(cell, cell) for cell in row) for row in found]
+
+    assert shape(chinese) == shape(REASONS)
+
+
 def test_words_that_come_later_are_marked_and_no_others() -> None:
     source = "\n".join(p.read_text("utf-8") for p in (ROOT / "src/lintel/edge").rglob("*.py") if p.name != "model.py")
     for head, words in (("## Decisions", Reason), ("## Orders", Outcome), ("## Notices", Notice)):
@@ -72,37 +85,37 @@ def test_only_a_granted_decision_opens() -> None:
 # ---- the configuration
 
 TABLES: dict[str, type[BaseModel]] = {
-    "### Top level": config.Config,
-    "### `[site]`": config.Site,
-    "### `[clock]`": config.Clock,
-    "### `[[pass_key]]`": config.Key,
-    '### `[[line]]` with `driver = "serial_qr"`': config.SerialLine,
-    '### `[[line]]` with `driver = "mqtt_terminal"`': config.MqttLine,
-    "### `[[device]]`": config.DeviceTable,
-    "### `[[door]]`": config.DoorTable,
+    "## Top level": config.Config,
+    "## `[site]`": config.Site,
+    "## `[clock]`": config.Clock,
+    "## `[[pass_key]]`": config.Key,
+    '## `[[line]]` with `driver = "serial_qr"`': config.SerialLine,
+    '## `[[line]]` with `driver = "mqtt_terminal"`': config.MqttLine,
+    "## `[[device]]`": config.DeviceTable,
+    "## `[[door]]`": config.DoorTable,
 }
 
 
-@pytest.mark.parametrize("page", PAGES[2:], ids=lambda p: p.name)
+@pytest.mark.parametrize("name", ["configuration.md", "configuration.zh-CN.md"])
 @pytest.mark.parametrize("head", TABLES)
-def test_every_key_is_in_the_manual_with_its_default(head: str, page: Path) -> None:
-    text = page.read_text("utf-8").replace("必填", "required").replace("### 顶层", "### Top level")
-    part = section(re.sub(r"^(### `.*`),`", r"\1 with `", text, flags=re.MULTILINE), head)
+def test_every_key_is_on_both_pages_with_its_default(head: str, name: str) -> None:
+    text = (ROOT / "docs" / name).read_text("utf-8").replace("必填", "required").replace("## 顶层", "## Top level")
+    part = section(re.sub(r"^(## `.*`),`", r"\1 with `", text, flags=re.MULTILINE), head)
     table = {row[0].strip("`"): row[1] for row in rows(part)}
     fields = TABLES[head].model_fields
     assert set(table) == set(fields)
-    for name, said in table.items():
-        default = fields[name].default
+    for key, said in table.items():
+        default = fields[key].default
         if default is PydanticUndefined:
-            assert said == "required", name
+            assert said == "required", key
         elif said.startswith("`") and not isinstance(default, BaseModel):
             word = said.strip("`").strip('"')
-            assert word == (str(default).lower() if isinstance(default, bool) else str(default)), name
+            assert word == (str(default).lower() if isinstance(default, bool) else str(default)), key
         else:
-            assert said != "required", name
+            assert said != "required", key
 
 
-def test_the_manual_has_a_table_for_every_model() -> None:
+def test_the_pages_have_a_table_for_every_model() -> None:
     models = {m for m in vars(config).values() if isinstance(m, type) and issubclass(m, config._Table)}
     assert {m for m in models if not m.__name__.startswith("_")} == set(TABLES.values())
 
@@ -122,6 +135,23 @@ def test_the_metrics_are_those_of_the_gateway() -> None:
         assert tuple(re.findall(r"`(\w+)`", table.pop(name)[1])) == labels
     source = "\n".join(p.read_text("utf-8") for p in (ROOT / "src/lintel/edge").glob("*.py"))
     assert set(table) == set(re.findall(r'"(lintel_\w+)":', source)) != set()
+
+
+# ---- visitor passes
+
+
+def test_the_vectors_of_the_pass_format_are_right() -> None:
+    static, rotating = re.findall(r"```\n(.*?)```", (ROOT / "docs/pass-format.md").read_text("utf-8"), re.DOTALL)
+    said = dict(re.split(r" {2,}", line) for line in static.splitlines())
+    claims = passes.Claims(1, 0, 7, 123456789, 1760000000 // 60, 480, 0x00FF, 3)
+    assert (said["claims"], said["token"]) == (claims.pack().hex(), passes.issue(bytes(range(32)), 12648430, claims))
+    assert base45.b45decode(said["token"].removeprefix("L1:")).hex() == said["claims"] + said["signature"]
+    said = dict(re.split(r" {2,}", line) for line in rotating.splitlines())
+    assert said["token"] == passes.rotating(bytes(range(0x20, 0x40)), 123456789, 1760000000)
+    assert base45.b45decode(said["token"].removeprefix("L2:")).hex() == said["bytes"]
+    key, step = bytes.fromhex(said["key"]), 1760000000 // 30
+    mac = hmac.digest(key, (123456789).to_bytes(4, "big") + step.to_bytes(8, "big"), "sha256")
+    assert said["bytes"] == "075bcd15" + f"{step & 0xFFFF:04x}" + mac[:10].hex()
 
 
 # ---- commands

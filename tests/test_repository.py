@@ -166,6 +166,19 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
+def cited(files: list[Path]) -> set[str]:
+    """The pages that program text names."""
+    return {name for path in files for name in re.findall(r"[\w./*-]*\w\.md\b", text(path))}
+
+
+def test_code_cites_no_page_that_a_reader_does_not_have(tmp_path: Path) -> None:
+    here = {p.name for p in FILES}
+    code = [p for p in FILES if p.suffix in {".py", ".toml", ".service", ".conf", ".rules"} and p != Path(__file__)]
+    assert {name for name in cited(code) if name.rsplit("/")[-1].replace("*.md", "README.md") not in here} == set()
+    (tmp_path / "bad.py").write_text("# layouts of no-such-page.md, section 9")  # the control
+    assert cited([tmp_path / "bad.py"]) == {"no-such-page.md"}
+
+
 def sections(page: Path) -> list[int]:
     """The depths of a page's headings in their order: the shape that a translation shares. Code is left out."""
     body = re.sub(r"```.*?```", "", text(page), flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Visitor passes: the text in the QR code, signed or rotating. Pure; layouts of protocols.md, section 9.2.
+"""Visitor passes: the text in the QR code, signed or rotating. Pure; the bytes: docs/pass-format.md.
 
 A static pass `L1:` is 15 bytes of claims and an Ed25519 signature that binds the site; it works on paper. A rotating
 code `L2:` is a pass id, a 30 s step and a MAC under the secret of that pass; a screenshot of it dies with its step.

@@ -20,7 +20,7 @@ KEEP = {
     Stream.WORK: 7 * DAY,
     Stream.TELEMETRY: 7 * DAY,
 }
-"""Seconds each stream is kept at least (contract.md, "Up"; audit: abuse-cases.md 9.3)."""
+"""Seconds each stream is kept at least: half a year for disputes, three years for who changed what."""
 PRESSED = 7 * DAY
 """Access rows younger than this stay even when the disk fills, unless nothing was acknowledged."""
 STEP = 2000
