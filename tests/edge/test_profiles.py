@@ -110,6 +110,60 @@ def test_five_planted_mistakes_are_all_named(tmp_path):
     load(write(tmp_path, GOOD))  # and without them it is right
 
 
+def test_mistakes_of_all_kinds_are_named_together(tmp_path):
+    """A value, a key, bytes, references, an unsafe text, the name of the file and the driver."""
+    text = (
+        GOOD.replace("baud = 9600", 'baud = 9601\nrearm = "again"\ninit = ["go"]\nspeed = 3')
+        .replace('hex = "41 0D"', 'hex = "4"')
+        .replace('title = "t"', 'title = "{{t}}"')
+        .replace('name = "x"', 'name = "y"')
+        .replace('"serial_qr"', '"serial"')
+        + '[[serial.command]]\nname = "ack"\nsend = "zz"\n'
+    )
+    found = mistakes(tmp_path, text)
+    assert set(found) == {
+        "driver", "name", "title", "serial.baud", "serial.rearm", "serial.init[0]", "serial.speed",
+        "serial.command[0].name", "serial.command[0].send", "sample[0].hex",
+    }  # fmt: skip
+    assert "'serial_qr'" in found["driver"]
+    assert "one of its commands (ack)" in found["serial.init[0]"]
+
+
+def test_mistakes_of_a_terminal_are_named_together(tmp_path):
+    text = (
+        GOOD[: GOOD.index("[serial]")].replace('"serial_qr"', "7")
+        + """
+[mqtt]
+enforces_validity = "no"
+ask = "time"
+message = [
+  { name = "a", kind = "qr", topics = ["t"], reply = "none", clock_tolerance_s = -1 },
+  { name = "a", kind = "face", topics = ["{device}/+"], time = { at = ["/a"], to = "sec_usec" } },
+]
+[mqtt.command.open]
+topic = "{device}"
+field = { "/a" = "text", "/a/b" = "order_id" }
+[mqtt.command.open.answer]
+topics = ["all"]
+timeout_s = 1
+"""
+    )
+    assert set(mistakes(tmp_path, text)) == {
+        "driver", "sample", "mqtt.enforces_validity", "mqtt.ask", "mqtt.message", "mqtt.message[0].identity",
+        "mqtt.message[0].reply", "mqtt.message[0].credential", "mqtt.message[0].clock_tolerance_s",
+        "mqtt.message[1].topics[0]", "mqtt.message[1].time.at", "mqtt.command.open",
+        "mqtt.command.open.answer.correlate", "mqtt.command.open.answer.identity", "mqtt.command.open.answer.ok",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("serial", 3), ("serial", "[]"), ("mqtt", "[1]"), ("driver", "[]"), ("name", "{}")]
+)
+def test_a_table_of_another_type_is_a_mistake_not_a_crash(tmp_path, key, value):
+    lines = [line for line in GOOD[: GOOD.index("[serial]")].splitlines() if not line.startswith(key)]
+    assert key in mistakes(tmp_path, "\n".join([*lines, f"{key} = {value}"]))
+
+
 @pytest.mark.parametrize(
     ("change", "where", "word"),
     [
@@ -180,6 +234,16 @@ def test_the_sites_own_profile_comes_first(tmp_path):
     assert find("generic-cr", [tmp_path]).title == "t"
     assert find("generic-cr").title != "t"
     assert find("zebra-ssi", [tmp_path]).name == "zebra-ssi"
+
+
+def test_a_file_is_read_once_for_all_its_devices_until_it_changes(tmp_path, monkeypatch):
+    read, real = [], loader.read_table
+    monkeypatch.setattr(loader, "read_table", lambda *args: read.append(args) or real(*args))
+    write(tmp_path, GOOD)
+    assert len({id(find("x", [tmp_path])) for _ in range(200)}) == 1
+    assert len(read) == 1
+    write(tmp_path, GOOD.replace('title = "t"', 'title = "a new title"'))
+    assert find("x", [tmp_path]).title == "a new title"
 
 
 @pytest.mark.parametrize("name", ["none", "", "../x", "/etc/passwd", "x.toml", "A", "a" * 65])

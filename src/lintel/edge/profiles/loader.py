@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import mqtt, stream
+from lintel.edge.profiles.contradictions import contradictions
 from lintel.edge.profiles.fields import STRICT, UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, safe_name
 from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.profiles.samples import Meaning, Sample, differences, same_message
@@ -92,24 +93,23 @@ def load(path: Path) -> Profile:
 
 def _load(path: Path | Traversable, file: str) -> Profile:
     table = read_table(path, file)
+    stem, driver = path.name.removesuffix(".toml"), table.get("driver")
     mistakes = list(_unsafe(table))
-    driver = table.get("driver")
-    if driver not in _FILES:
+    if not isinstance(driver, str) or driver not in _FILES:
         mistakes.append(Mistake("driver", f"expected one of {', '.join(map(repr, _FILES))} [schema_violation]"))
-        raise ConfigError(file, mistakes)
-    known = {m.where for m in mistakes}
-    try:
-        read = _adapter(str(driver)).validate_json(json.dumps(table, default=_no_json))
-    except ValidationError as error:
-        found = mistakes_of(error, _TAGS)
-        raise ConfigError(file, mistakes + [m for m in found if m.where not in known]) from None
-    stem = path.name.removesuffix(".toml")
-    if read.name != stem:
+        driver = "mqtt_terminal" if "mqtt" in table else "serial_qr"  # what was meant, for the mistakes below
+    if isinstance(table.get("name"), str) and safe_name(table["name"]) and table["name"] != stem:
         mistakes.append(Mistake("name", f"expected {stem!r}, the name of the file [schema_violation]"))
-    spec = read.serial if isinstance(read, _SerialFile) else read.mqtt
-    mistakes += [Mistake(where, f"{expected} [schema_violation]") for where, expected in spec.contradictions()]
-    if mistakes:
+    mistakes += [Mistake(where, f"{expected} [schema_violation]") for where, expected in contradictions(table)]
+    read = None
+    try:
+        read = _adapter(driver).validate_json(json.dumps(table, default=_no_json))
+    except ValidationError as error:
+        known = {m.where for m in mistakes}
+        mistakes += [m for m in mistakes_of(error, _TAGS) if m.where not in known]
+    if read is None or mistakes:
         raise ConfigError(file, mistakes)
+    spec = read.serial if isinstance(read, _SerialFile) else read.mqtt
     return Profile(read.name, read.title, read.vendor, read.driver, read.source, read.firmware, spec, read.sample)
 
 
@@ -166,13 +166,20 @@ def builtin() -> Mapping[str, Profile]:
     return _Builtin()
 
 
+@lru_cache(maxsize=256)
+def _unchanged(path: Path, mtime_ns: int, size: int) -> Profile:  # noqa: ARG001  they tell an edited file from this one
+    """A site has hundreds of devices of a few models: each file is read once."""
+    return load(path)
+
+
 def find(name: str, dirs: Sequence[Path] = ()) -> Profile:
     """The profile called `name`: from the site's folders in order, else built in. ConfigError if there is none."""
     if safe_name(name):
         for folder in dirs:
             path = folder / f"{name}.toml"
             if path.is_file():
-                return load(path)
+                state = path.stat()
+                return _unchanged(path, state.st_mtime_ns, state.st_size)
         if name in builtin():
             return builtin()[name]
     known = {*builtin(), *(p.stem for d in dirs for p in d.glob("*.toml"))}

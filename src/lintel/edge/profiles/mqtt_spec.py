@@ -1,13 +1,12 @@
 """What an MQTT terminal's profile may say: topics, messages, commands. Data only, nothing in it can run anything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from lintel.edge.profiles.fields import STRICT, Name, Pointer, Text, steps
+from lintel.edge.profiles.fields import STRICT, Name, Pointer, Text
 
 DEVICE: Final = "{device}"
 GATEWAY: Final = "{gateway}"
@@ -38,7 +37,6 @@ Filler = Literal[
 `YYYY-MM-DD HH:MM:SS` in the site's time zone, `seconds` a number, `reply_to` the command's own `reply_to`.
 """
 
-_ORDERS_ONLY = {"channel", "seconds", "text"}
 PRESENTATIONS: Final = ("face", "qr", "card")
 
 
@@ -155,53 +153,3 @@ class MqttSpec:
     def has_commands(self) -> bool:
         """Whether such a device takes orders: then its profile needs an "out" sample."""
         return bool(self.command)
-
-    def contradictions(self) -> list[tuple[str, str]]:
-        """Key path and expectation of each thing that only fits together wrongly."""
-        found = [pair for n, m in enumerate(self.message) for pair in self._message(f"mqtt.message[{n}]", m)]
-        for name, command in self.command.items():
-            found += _command(f"mqtt.command.{name}", command)
-        if self.ask is not None and self.ask not in self.command:
-            found.append(("mqtt.ask", f"expected the name of a command: {', '.join(self.command)}"))
-        names = [m.name for m in self.message]
-        found += [("mqtt.message", f"expected each name once, {n!r} is twice") for n in names if names.count(n) > 1]
-        return list(dict.fromkeys(found))
-
-    def _message(self, where: str, message: Message) -> Iterator[tuple[str, str]]:
-        if not message.identity and any(DEVICE not in topic for topic in message.topics):
-            yield f"{where}.identity", "expected a pointer to the device's id: a topic does not name the device"
-        if message.reply is not None and message.reply not in self.command:
-            yield f"{where}.reply", f"expected the name of a command: {', '.join(self.command)}"
-        if message.reply is not None and _ORDERS_ONLY & self._fillers(message.reply):
-            yield f"{where}.reply", "expected a command without the fields of orders: channel, seconds, text"
-        if message.kind in ("qr", "card") and not message.credential:
-            yield f"{where}.credential", "expected pointers to what was presented"
-        if (message.kind == "door") != (message.open is not None):
-            yield f"{where}.open", "expected with kind 'door', and only there"
-        if message.retained and message.kind not in ("online", "offline"):
-            yield f"{where}.retained", "expected only with kind 'online' or 'offline'"
-        if message.clock_tolerance_s is not None and message.time is None:
-            yield f"{where}.clock_tolerance_s", "expected together with 'time'"
-        if message.time is not None and (message.time.to == "sec_usec") != (len(message.time.at) == 2):
-            yield f"{where}.time.at", "expected two pointers with 'sec_usec', else one"
-
-    def _fillers(self, name: str) -> set[str]:
-        return set(self.command[name].field.values()) if name in self.command else set()
-
-
-def _command(where: str, command: Command) -> Iterator[tuple[str, str]]:
-    places = sorted(steps(at) for at in [*command.literal, *command.field])
-    for at, later in pairwise(places):
-        if later[: len(at)] == at:
-            yield where, f"expected values that do not lie inside each other: {'/'.join(at)!r} and {'/'.join(later)!r}"
-    if ("reply_to" in command.field.values()) != (command.reply_to is not None):
-        yield f"{where}.reply_to", "expected together with a field 'reply_to'"
-    answer = command.answer
-    if answer is None:
-        return
-    if "order_id" not in command.field.values():
-        yield f"{where}.field", "expected an 'order_id': the answer is correlated by it"
-    if not answer.identity and any(DEVICE not in topic for topic in answer.topics):
-        yield f"{where}.answer.identity", "expected a pointer to the device's id: a topic does not name the device"
-    if not (answer.ok or answer.ok_if_present or answer.failed):
-        yield f"{where}.answer.ok", "expected what a good answer looks like"

@@ -147,27 +147,6 @@ class SerialSpec:
         """The command called `name`; None where the reader has none."""
         return next((c for c in self.command if c.name == name), None)
 
-    def contradictions(self) -> list[tuple[str, str]]:
-        """Key path and expectation of each pair of keys that does not fit together."""
-        found = []
-        names = [c.name for c in self.command]
-        known = f"expected the name of one of its commands ({', '.join(names) or 'there are none'})"
-        for number, name in enumerate(names):
-            if name in names[:number] or name in ("ack", "nak"):
-                found.append(
-                    (f"serial.command[{number}].name", "expected a name not used before, and not 'ack' or 'nak'")
-                )
-        uses = [(f"serial.init[{n}]", name) for n, name in enumerate(self.init)]
-        uses += [(f"serial.{key}", name) for key, name in (("rearm", self.rearm), ("on_close", self.on_close)) if name]
-        found += [(where, known) for where, name in uses if name not in names]
-        if self.rearm_every_s and not self.rearm:
-            found.append(("serial.rearm", "expected the name of a command, since rearm_every_s is set"))
-        if isinstance(self.framing, Length) and self.extract is None:
-            found.append(("serial.extract", "expected this table: a binary frame needs it to find the text"))
-        if self.extract is not None and not isinstance(self.framing, Length):
-            found.append(("serial.extract", "expected no such table unless framing.kind is 'length'"))
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class Code:
