@@ -132,9 +132,11 @@ def _spoil(path: Path, offset: int) -> None:
 
     async def body(store: Store) -> None:
         await store.writer.submit(
-            lambda conn: conn.execute(
-                "UPDATE journal SET body = x'01ff' WHERE place = (SELECT max(place) FROM journal) - ?", (offset,)
-            ).rowcount,
+            lambda conn: (
+                conn.execute(
+                    "UPDATE journal SET body = x'01ff' WHERE place = (SELECT max(place) FROM journal) - ?", (offset,)
+                ).rowcount
+            ),
             now=True,
         )
 

@@ -56,6 +56,18 @@ def test_a_wrong_row_is_told_with_line_and_column(row: str, where: str) -> None:
     assert found[0][1].startswith("expected")
 
 
+def test_a_missing_quote_spoils_its_own_line_alone() -> None:
+    """A quote that is never closed swallowed the rest of the file: what stood there was neither read nor reported."""
+    text = (
+        HEAD
+        + 'per_1,card,1,g,\nper_2,card,"2,g,\nper_3,card,3,g,\nper_4,cart,4,g,\nper_5,card,"5"x,g,\nper_6,card,6,g,\n'
+    )
+    changes, wrong = transfer.parse(text, "csv", DIGEST)
+    assert [c.person for c in changes if isinstance(c, CredentialPut)] == ["per_1", "per_3", "per_6"]
+    assert [m.where for m in wrong] == ["line 3", "line 5, method", "line 6"]
+    assert [m.where for m in transfer.parse('"person,method,value\na,card,1\n', "csv", DIGEST)[1]] == ["line 1"]
+
+
 def test_no_mistake_quotes_a_credential() -> None:
     found = mistakes(HEAD + "per_1,card,SECRET\x00VALUE,g,\nper_1,card,4711,g,\nper_2,card,4711,g,\n")
     assert [w for w, _ in found] == ["line 2, value", "line 4, value"]
@@ -83,6 +95,18 @@ def test_no_mistake_quotes_a_credential() -> None:
         '{"schedules": {"day": {"someday": []}}}',
         '{"holidays": {"cn": ["2026-02-30"]}}',
         '{"blocks": {"per_1": "soon"}}',
+        '{"credentials": null}',
+        '{"passes": [{"pass_id": 1, "id": "a"}, {"pass_id": 2, "id": "a"}]}',
+        '{"passes": [{"pass_id": 1}, {"pass_id": 2, "id": "vp_1"}]}',
+        '{"deleted": [{"type": "door", "id": "a"}]}',
+        '{"deleted": [{"type": "block", "id": ""}]}',
+        '{"deleted": [{"type": "block", "id": "a", "why": "replaced"}]}',
+        '{"uses": {"vp_4294967296": 1}}',
+        '{"uses": {"vp_1": -1}}',
+        '{"uses": {"per_1": 1}}',
+        '{"uses": [1]}',
+        '{"lockdown": ["a b"]}',
+        '{"lockdown": "north"}',
         "[" * 100_000,
         "[]",
         "",

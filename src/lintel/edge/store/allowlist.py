@@ -17,8 +17,10 @@ from lintel.edge.schedules import Schedule
 from lintel.edge.store.apply import Applier, pass_name
 from lintel.edge.store.chain import encode
 from lintel.edge.store.changes import (
+    CREDENTIAL_SPACE,
     KINDS,
     METHODS,
+    PASS_SPACE,
     STATUSES,
     Applied,
     Change,
@@ -37,7 +39,6 @@ from lintel.edge.store.writer import Writer
 
 STEPS_KEPT = 20
 """Shown steps of rotating passes are remembered for 20 x 30 s; a code is accepted for three steps at most."""
-CREDENTIAL_SPACE, PASS_SPACE = 0, 1
 
 _FIND = (
     "SELECT tail, id, person, kind, method, status, groups, valid_from, valid_to, schedule, use_limit, duress"

@@ -10,17 +10,22 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lintel.edge.model import Status
 from lintel.edge.store.changes import (
+    CREDENTIAL_SPACE,
     KINDS,
     METHODS,
+    PASS_SPACE,
     STATUSES,
     Applied,
     Change,
     CredentialPut,
     Del,
     ItemPut,
+    Locked,
     PassPut,
     Put,
     Type,
+    Uses,
+    Why,
 )
 from lintel.edge.store.connection import WRITER_CACHE_KIB, Connection
 
@@ -34,8 +39,14 @@ _PUT_CREDENTIAL = (
     " valid_to = excluded.valid_to, schedule = excluded.schedule, use_limit = excluded.use_limit,"
     " duress = excluded.duress, rev = excluded.rev"
 )  # no REPLACE: it opens a statement journal for every row, gigabytes in a large import
+_INTO_PASSES = (
+    "INSERT INTO visitor_pass VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (pass_id) DO UPDATE SET"
+    " id = excluded.id, status = excluded.status, secret = coalesce(excluded.secret, secret),"  # lists carry no secrets
+    " groups = excluded.groups, valid_from = excluded.valid_from, valid_to = excluded.valid_to,"
+    " use_limit = excluded.use_limit, person = excluded.person, rev = excluded.rev"
+)  # no REPLACE: it would delete the row of another pass that has this id
 _REVOKED = STATUSES.index(Status.REVOKED)
-_STICKY = ("revoked", "erased")
+_STICKY = (Why.REVOKED, Why.ERASED)
 _REPLACED = "replaced"
 """Why a tombstone stands for what a local list left out: any later list may name it again."""
 _LIVE = (
@@ -109,20 +120,25 @@ class Applier:
         if swept:
             self._sweep(changes, swept)
         for change in sorted(changes, key=_order):
-            if isinstance(change, Del):
-                continue
-            if isinstance(change, CredentialPut):
-                self._credential(change)
-            elif isinstance(change, PassPut):
-                self._pass(change)
-            else:
-                self._item(change)
+            self._one(change)
         if self._trusted:
             self.conn.execute("DELETE FROM tombstone WHERE at < ?", (self._at - TOMBSTONE_S,))
 
+    def _one(self, change: Change) -> None:
+        if isinstance(change, CredentialPut):
+            self._credential(change)
+        elif isinstance(change, PassPut):
+            self._pass(change)
+        elif isinstance(change, ItemPut):
+            self._item(change)
+        elif isinstance(change, Uses):
+            self._uses(change.space, change.id, change.uses)
+        elif isinstance(change, Locked):
+            self.conn.execute("INSERT OR IGNORE INTO lockdown VALUES (?)", (change.group,))
+
     def _sweep(self, changes: Sequence[Change], types: frozenset[str]) -> None:
         """Delete what a full list does not name. A local list names a card also without its id, and lifts nothing."""
-        puts = [change for change in changes if not isinstance(change, Del)]
+        puts = [change for change in changes if isinstance(change, Put)]
         named = {name for put in puts for name in _names(put)[: 1 + self._local]}
         for kind, name, plain, rev, status in self.conn.execute(_LIVE).fetchall():
             if kind not in types or (kind, name) in named or (self._local and (kind, plain) in named):
@@ -158,7 +174,8 @@ class Applier:
     def _delete(self, change: Del) -> None:
         kind, name = change.type, change.id
         row = self.conn.execute(*_stored(kind, name)).fetchone()
-        stored, plain = row or (None, name)
+        stored, plain, status = row or (None, name, None)
+        why = Why.REVOKED if self._local and status == _REVOKED and change.why not in _STICKY else change.why
         rev = change.rev if change.rev is not None else (stored or 0) + 1
         if stored is not None and rev < stored:
             self._kept += 1
@@ -166,9 +183,9 @@ class Applier:
         if stored is not None:
             self.conn.execute(*_remove(kind, name))
             self._deleted += 1
-        self._bury(kind, name, rev, change.why)
-        if plain != name and (kind is Type.VISITOR_PASS or change.why in _STICKY):
-            self._bury(kind, plain, rev, change.why)  # found also by those who know only the card or the pass's number
+        self._bury(kind, name, rev, why)
+        if plain != name and (kind is Type.VISITOR_PASS or why in _STICKY):
+            self._bury(kind, plain, rev, why)  # found also by those who know only the card or the pass's number
 
     def _bury(self, kind: Type, name: str, rev: int, why: str) -> None:
         """Leave a tombstone; of two the higher revision stays, and the word that nothing local lifts."""
@@ -216,13 +233,17 @@ class Applier:
              " ".join(put.groups), put.valid_from, put.valid_to, put.schedule, put.use_limit, int(put.duress), rev),
         )  # fmt: skip
         if put.uses:
-            self._uses(0, key, put.uses)
+            self._uses(CREDENTIAL_SPACE, key, put.uses)
         if put.mask:
             self.conn.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", (put.person, put.mask, rev))
         self._put += 1
 
     def _pass(self, put: PassPut) -> None:
         (_, name), (_, plain) = _names(put)
+        other = self.conn.execute("SELECT pass_id FROM visitor_pass WHERE id = ?", (name,)).fetchone()
+        if other is not None and other[0] != put.pass_id:
+            self._errors.append((name, f"its id belongs to pass {other[0]}; give pass {put.pass_id} another one"))
+            return
         there = self.conn.execute("SELECT rev, status FROM visitor_pass WHERE pass_id = ?", (put.pass_id,)).fetchone()
         rank = STATUSES.index(put.status)
         rev = self._revision(Type.VISITOR_PASS, {name, plain}, put.rev, rank, there)
@@ -230,13 +251,12 @@ class Applier:
             self._kept += 1
             return
         self.conn.execute(
-            "INSERT OR REPLACE INTO visitor_pass VALUES (?1, ?2, ?3, coalesce(?4, (SELECT secret FROM visitor_pass"
-            " WHERE pass_id = ?1)), ?5, ?6, ?7, ?8, ?9, ?10)",  # an exported list carries no secrets: keep ours
+            _INTO_PASSES,
             (put.pass_id, name, rank, put.secret, " ".join(put.groups), put.valid_from, put.valid_to, put.use_limit,
              put.person, rev),
         )  # fmt: skip
         if put.uses:
-            self._uses(1, put.pass_id, put.uses)
+            self._uses(PASS_SPACE, put.pass_id, put.uses)
         self._put += 1
 
     def _item(self, put: ItemPut) -> None:
@@ -290,13 +310,13 @@ def _digest_key(name: str) -> int:
 def _stored(kind: Type, name: str) -> tuple[str, tuple[object, ...]]:
     if kind is Type.CREDENTIAL:
         return (
-            "SELECT rev, lower(printf('%016x', key) || hex(tail)) FROM credential"  # noqa: ISC004
+            "SELECT rev, lower(printf('%016x', key) || hex(tail)), status FROM credential"  # noqa: ISC004
             " WHERE id = ? OR (key = ? AND id IS NULL)",
             (name, _digest_key(name)),
         )
     if kind is Type.VISITOR_PASS:
-        return "SELECT rev, 'vp_' || pass_id FROM visitor_pass WHERE id = ?", (name,)
-    return "SELECT rev, id FROM site_item WHERE type = ? AND id = ?", (str(kind), name)
+        return "SELECT rev, 'vp_' || pass_id, status FROM visitor_pass WHERE id = ?", (name,)
+    return "SELECT rev, id, 0 FROM site_item WHERE type = ? AND id = ?", (str(kind), name)
 
 
 def _remove(kind: Type, name: str) -> tuple[str, tuple[object, ...]]:

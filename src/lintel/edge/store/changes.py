@@ -13,6 +13,8 @@ KINDS = tuple(PersonKind)
 METHODS = tuple(Method)
 STATUSES = (Status.ACTIVE, Status.SUSPENDED, Status.REVOKED)
 """Places in these tuples stand in the database: only ever append."""
+CREDENTIAL_SPACE, PASS_SPACE = 0, 1
+"""What a count of uses belongs to: the key of a credential's digest, or the number of a pass."""
 
 
 class Type(StrEnum):
@@ -83,9 +85,19 @@ class ItemPut:
         check_item(self.type, self.id, self.doc)
 
 
+class Why(StrEnum):
+    """Why an object is gone."""
+
+    DELETED = "deleted"
+    OUT_OF_SCOPE = "out_of_scope"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    ERASED = "erased"
+
+
 @dataclass(frozen=True, slots=True)
 class Del:
-    """An object is gone; `why`: deleted, out_of_scope, expired, revoked, erased. Its tombstone stays 90 days.
+    """An object is gone; `why`: a word of `Why`. Its tombstone stays 90 days.
 
     `id` is the object's id; for a credential without one, the 32 hex digits of its digest.
     """
@@ -96,8 +108,24 @@ class Del:
     why: str = "deleted"
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Uses that were counted elsewhere, also of what has no row here. Merged by maximum."""
+
+    space: int
+    id: int
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A door group that is locked down. No list lifts it."""
+
+    group: str
+
+
 Put = CredentialPut | PassPut | ItemPut
-Change = Put | Del
+Change = Put | Del | Uses | Locked
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from lintel.edge.store.changes import KINDS, METHODS, STATUSES, Type
 from lintel.edge.store.connection import Connection
+from lintel.edge.store.history import export_history
 
 
 def export_rows(conn: Connection) -> Iterator[dict[str, object]]:
@@ -40,12 +41,19 @@ def export_document(conn: Connection) -> dict[str, object]:
         _present({
             "pass_id": row[0], "id": row[1], "status": str(STATUSES[row[2]]), "groups": row[3],
             "valid_from": _iso(row[4]), "valid_to": _iso(row[5]), "use_limit": row[6], "person": row[7], "rev": row[8],
+            "uses": row[9],
         })
         for row in conn.execute(
-            "SELECT pass_id, id, status, groups, valid_from, valid_to, use_limit, person, rev FROM visitor_pass"
+            "SELECT p.pass_id, p.id, status, groups, valid_from, valid_to, use_limit, person, rev, uses"
+            " FROM visitor_pass p LEFT JOIN use_count u ON u.space = 1 AND u.id = p.pass_id ORDER BY p.pass_id"
         )
     ]  # fmt: skip
-    return {"credentials": [_present(row) for row in export_rows(conn)], "passes": passes, **document}
+    return {
+        "credentials": [_present(row) for row in export_rows(conn)],
+        "passes": passes,
+        **document,
+        **export_history(conn),
+    }
 
 
 def _present(row: dict[str, object]) -> dict[str, object]:

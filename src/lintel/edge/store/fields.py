@@ -1,13 +1,12 @@
 """The fields of an import row, one function for each kind: the value, or WrongField."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, TypeVar
-
-from lintel.edge.model import Method, PersonKind, Status
 
 MAX_TEXT = 128
 
-W = TypeVar("W", Method, PersonKind, Status)
+W = TypeVar("W", bound=StrEnum)
 
 
 class WrongField(ValueError):

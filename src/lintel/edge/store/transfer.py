@@ -8,13 +8,15 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, time, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lintel.edge.digests import Digester
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.model import Method, PersonKind, Status
-from lintel.edge.store import fields
+from lintel.edge.store import fields, history
+from lintel.edge.store.apply import pass_name
 from lintel.edge.store.changes import (
     KINDS,
     METHODS,
@@ -41,6 +43,7 @@ SECTIONS = {
 }  # fmt: skip
 
 Parsed = tuple[list[Change], list[Mistake]]
+S = TypeVar("S", list[Any], dict[str, Any])
 
 
 def read_import(path: Path, digest: Digester, zone: tzinfo | None = None) -> Parsed:
@@ -99,54 +102,70 @@ class _Reader:
     def table(self, text: str) -> None:
         """A CSV text: the first line names the columns."""
         self.types.add(Type.CREDENTIAL)
-        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        try:
-            header = [name.strip() for name in next(rows, [])]
-            unknown = [name for name in header if name not in COLUMNS]
-            missing = [name for name in ("person", "method") if name not in header]
-            if unknown or missing or len(set(header)) != len(header) or not {"value", "digest"} & set(header):
+        lines = io.StringIO(text, newline="")
+        header = [name.strip() for name in self._cells("line 1", next(lines, "")) or []]
+        unknown = [name for name in header if name not in COLUMNS]
+        missing = [name for name in ("person", "method") if name not in header]
+        if unknown or missing or len(set(header)) != len(header) or not {"value", "digest"} & set(header):
+            if not self.mistakes:
                 self._mistake(
                     "line 1", f"expected a header of {', '.join(COLUMNS)}; person, method and value are needed"
                 )
-                return
-            while True:
-                line = rows.line_num + 1
-                row = next(rows, None)
-                if row is None:
-                    return
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    self._mistake(f"line {line}", f"expected {len(header)} fields, found {len(row)}")
-                    continue
-                cells = {name: cell for name, cell in zip(header, row, strict=True) if cell != ""}
-                self._row(f"line {line}", cells, self._credential)
+            return
+        for number, line in enumerate(lines, 2):
+            where = f"line {number}"
+            row = self._cells(where, line)
+            if not row:
+                continue
+            if len(row) != len(header):
+                self._mistake(where, f"expected {len(header)} fields, found {len(row)}")
+                continue
+            cells = {name: cell for name, cell in zip(header, row, strict=True) if cell != ""}
+            self._row(where, cells, self._credential)
+
+    def _cells(self, where: str, line: str) -> list[str] | None:
+        """The cells of one line. No cell holds a line break, so a missing quote spoils its own line alone."""
+        try:
+            return next(csv.reader([line], strict=True), [])
         except csv.Error as error:
-            self._mistake(f"line {rows.line_num}", f"expected well-formed CSV: {error}")
+            self._mistake(where, f"expected well-formed CSV: {error}")
+            return None
 
     def document(self, text: str) -> None:
         """A JSON text: an object with any of the known sections."""
         document = self._json(text)
-        if not isinstance(document, dict) or (unknown := set(document) - set(SECTIONS)):
+        if not isinstance(document, dict) or (unknown := set(document) - {*SECTIONS, *history.SECTIONS}):
             what = f", found {', '.join(sorted(map(str, unknown)))}" if isinstance(document, dict) else ""
             if not self.mistakes:
-                self._mistake("file", f"expected an object with {', '.join(SECTIONS)}{what}")
+                self._mistake("file", f"expected an object with {', '.join((*SECTIONS, *history.SECTIONS))}{what}")
             return
-        self.types.update(SECTIONS[name] for name in document)
-        for section, shape in (("credentials", self._credential), ("passes", self._pass)):
-            rows = document.get(section, [])
-            if not isinstance(rows, list):
-                self._mistake(section, "expected a list")
-                continue
-            for n, row in enumerate(rows):
+        self.types.update(SECTIONS[name] for name in document if name in SECTIONS)
+        for section, shape in (("credentials", self._credential), ("passes", self._pass), ("deleted", self._deleted)):
+            for n, row in enumerate(self._section(document, section, list, "a list")):
                 self._row(f"{section}[{n}]", row, shape)
         for section in ("schedules", "holidays", "blocks"):
-            docs = document.get(section, {})
-            if not isinstance(docs, dict):
-                self._mistake(section, "expected an object with names as keys")
-                continue
-            for name, doc in docs.items():
+            for name, doc in self._section(document, section, dict, "an object with names as keys").items():
                 self._item(section, SECTIONS[section], name, doc)
+        for name, value in self._section(document, "uses", dict, "an object with names as keys").items():
+            self._one(f"uses.{name}", partial(history.read_uses, name, value))
+        for n, group in enumerate(self._section(document, "lockdown", list, "a list")):
+            self._one(f"lockdown[{n}]", partial(history.read_group, group))
+
+    def _section(self, document: dict[str, Any], name: str, shape: type[S], expected: str) -> S:
+        section = document.get(name, shape())
+        if isinstance(section, shape):
+            return section
+        self._mistake(name, f"expected {expected}")
+        return shape()
+
+    def _one(self, where: str, read: Callable[[], Change]) -> None:
+        try:
+            self.changes.append(read())
+        except WrongField as error:
+            self._mistake(where, error.args[1])
+
+    def _deleted(self, _: str, row: dict[str, Any]) -> Change:
+        return history.read_deleted(row)
 
     def _json(self, text: str) -> object:
         try:
@@ -215,6 +234,7 @@ class _Reader:
         )
         fields.in_order(put.valid_from, put.valid_to)
         self._once(("pass", number), where, "pass_id")
+        self._once(("pass id", put.id or pass_name(number)), where, "id")
         return put
 
     def _item(self, section: str, kind: Type, name: str, doc: object) -> None:
