@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,8 +26,9 @@ KEYS = {"entries", "granted", "denied", "opened", "lost", "p50_ms", "p99_ms", "s
 
 def start(*arguments, before=""):
     return subprocess.Popen(
-        [sys.executable, "-c", before + MAIN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", before + MAIN, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def ended(process, timeout=100):
@@ -60,12 +62,13 @@ def test_a_demo_that_does_not_go_as_expected_says_so_and_exits_1():
     assert json.loads(out)["entries"] > 10
 
 
-def test_ctrl_c_ends_the_demo_cleanly():
+@pytest.mark.parametrize("stop", [os.kill, os.killpg], ids=["kill", "a terminal's Ctrl-C, which all its processes get"])
+def test_ctrl_c_ends_the_demo_cleanly(stop):
     process = start("demo", "--seconds", "600")
     for line in process.stdout:
         if "granted" in line:
             break
-    process.send_signal(signal.SIGINT)
+    stop(process.pid, signal.SIGINT)
     begin = time.monotonic()
     code, out, err = ended(process, 40)
     assert code == 130, err

@@ -64,6 +64,13 @@ def test_no_device_can_speak_for_or_listen_to_another():
     asyncio.run(scene())
 
 
+def test_names_that_a_device_uses_in_payloads_are_in_no_topic():
+    plain, aliased = (brokers.device_account(SPEC, address, "gw1", "pw") for address in ("T0", "T0|F99"))
+    assert aliased == plain
+    assert aliased.name == "T0"
+    assert "|" not in brokers.mosquitto_conf(1883, Path("/x"), accounts=[aliased])["acl"]
+
+
 def test_without_accounts_the_same_forgery_goes_through():
     """The control of the matrix above: it is the broker's rules that keep them apart."""
 

@@ -77,9 +77,12 @@ class Tls:
 def device_account(spec: MqttSpec, address: str, gateway: str, password: str) -> Account:
     """The account of one device, named by its address: it writes only its own events and reads only its own commands.
 
+    What follows "|" in the address are names that it uses in payloads, none of its topics.
+
     On shared topics (`mqtt/face/basic`, `face/response`) the broker can not tell whose id a payload holds; the driver
     refuses ids that are not configured, but a device could there speak for a neighbour. Per-device topics are safe.
     """
+    address, *_ = address.split("|")
     answers = [t for c in spec.command.values() if c.answer for t in c.answer.topics]
     writes = dict.fromkeys(fill(t, address, gateway) for t in [t for m in spec.message for t in m.topics] + answers)
     reads = dict.fromkeys(fill(c.topic, address, gateway) for c in spec.command.values())
@@ -154,6 +157,7 @@ async def start_mosquitto(
     process = await asyncio.create_subprocess_exec(
         program, "-c", str(state_dir / "mosquitto.conf"),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in a terminal is for us: the broker goes last
     )  # fmt: skip
     try:
         await _listening(port, process)
