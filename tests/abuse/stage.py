@@ -44,7 +44,7 @@ def context(rig, **passwords):
 @asynccontextmanager
 async def at_work(rig, driver, limit=0.5, name="line"):
     """The driver under the keeper, speaking into the gate; entered when the line is up. Gives the keeper."""
-    keeper = Keeper(name, rig.gate.report, limit)
+    keeper = Keeper(name, rig.gate.ledger.report, limit)
     task = asyncio.create_task(keeper.keep(partial(driver.run, Inlet(rig.gate, keeper))))
     try:
         await until(lambda: keeper.state is State.UP, 10.0)

@@ -113,7 +113,7 @@ def test_a14_orders_rows_counters_and_what_is_seen_on_the_box_are_equal(tmp_path
     async def body(rig):
         await two(rig)
         feed = asyncio.Queue()
-        rig.gate.watchers.add(feed)
+        rig.gate.ledger.watchers.add(feed)
         seen = {}
         for who in ("alice", "mallory"):
             rig.health.counters.clear()

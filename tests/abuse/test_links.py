@@ -148,7 +148,7 @@ def flapping(rig, flaps, seed=0):
         if len(waits) % 100 == 0:
             await asyncio.sleep(0)
 
-    keeper = Keeper("gate-port", rig.gate.report, 0.5, sleep, rng.random, lambda: now[0])
+    keeper = Keeper("gate-port", rig.gate.ledger.report, 0.5, sleep, rng.random, lambda: now[0])
 
     async def line():
         if next(left, None) is None:

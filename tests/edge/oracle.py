@@ -41,13 +41,13 @@ def answer(case):
     if c is None:
         true.add(case["verdict"] or "unknown_credential")  # a genuine pass of elsewhere is not unknown
     else:
-        if case["blocked"]:
+        if case["blocked"] and r["direction"] == "in":
             true.add("blocked")
         if c["status"] != "active":
             true.add(c["status"])
         if not set(c["groups"]) & set(d["groups"]):
             true.add("wrong_scope" if c["method"] == "pass" else "no_grant")
-        if case["lockdown"]:
+        if case["lockdown"] and r["direction"] == "in":
             true.add("lockdown")
         if c["method"] not in d["methods"]:
             true.add("method_disabled")

@@ -46,11 +46,11 @@ class Lock:
 
 
 class Rig:
-    def __init__(self, path, *, doors=None, time=None, synced=always_synced, keys=None, other_sites=()):
+    def __init__(self, path, *, doors=None, time=None, synced=always_synced, keys=None, other_sites=(), wait=5.0):
         self.path, self.time, self.lock = path, time or Time(), Lock()
         self.doors = doors or {d: Door(d, d, frozenset({"public"}), f"{d}-lock") for d in ("gate", "back")}
         self.keys = keys if keys is not None else {7: PassKey(7, PUBLIC, SITE)}
-        self.synced, self.other_sites = synced, other_sites
+        self.synced, self.other_sites, self.wait = synced, other_sites, wait
         self.count = 0
 
     async def __aenter__(self):
@@ -67,7 +67,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *exc):
-        await self.gate.drain(5)
+        await self.gate.drain(self.wait)
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

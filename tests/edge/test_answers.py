@@ -31,7 +31,7 @@ def test_the_alarm_of_a_loss_stands_until_an_operator_calls_a_list_whole(tmp_pat
             await lost(rig)
         async with Rig(tmp_path) as rig:
             for notice, detail in rig.store.notices:
-                rig.gate.report(Fact(notice, detail=detail))
+                rig.gate.ledger.report(Fact(notice, detail=detail))
             assert list(rig.health.standing) == ["db_restored"]
             ask = answers(rig)
             await ask._import({"text": LIST, "form": "csv"})

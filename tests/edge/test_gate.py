@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Door, Method, Notice, Outcome, PersonKind, Reason, Status, Stream
+from lintel.edge.model import Direction, Door, Method, Notice, Outcome, PersonKind, Reason, Status, Stream
 from lintel.edge.store import Del, ItemPut, Type
 
 from .rig import T0, run, visitor
@@ -165,11 +165,57 @@ def test_a14_a_duress_credential_is_decided_alike_and_raises_a_silent_alarm(tmp_
         await rig.allow("alice")
         await rig.allow("mallory", seq=2, duress=True)
         assert await rig.present("alice") == await rig.present("mallory") == "granted"
-        rig.gate.report  # noqa: B018  the alarm goes through the same door as all notices
         await rig.store.writer.submit(lambda conn: None, now=True)
         assert [e.reason for e in rig.events(Stream.ALARM)] == [Notice.DURESS]
         a, b = (replace(o, id="", deadline=0) for o in rig.lock.orders)
         assert a == b
+
+    run(body, tmp_path)
+
+
+def test_a14_the_silent_alarm_is_stored_with_its_decision_also_when_the_lock_never_answers(tmp_path):
+    """Whoever is acknowledged has raised it: a stop while the door moves does not lose the one and keep the other."""
+
+    async def body(rig):
+        await rig.allow("mallory", duress=True)
+        rig.lock.delay = 60.0
+        await asyncio.wait_for(await rig.gate.present(rig.reading("mallory")), 10)
+        assert len(rig.lock.orders) == 1
+        assert [e.reason for e in rig.events(Stream.ALARM)] == [Notice.DURESS]
+
+    run(body, tmp_path, wait=0.0)
+
+
+def test_a12_neither_a_block_nor_a_lockdown_closes_an_exit(tmp_path):
+    async def body(rig):
+        puts = [rig.credential("alice"), ItemPut(Type.BLOCK, "alice", {"until": None})]
+        await rig.store.allowlist.apply_checkpoint(puts, epoch=1, seq=1, synced_at=T0)
+        await rig.store.allowlist.set_lockdown({"public"}, True)
+        assert await rig.present("alice", direction=Direction.OUT) == "granted"
+        assert await rig.present("alice") == "blocked"
+        await rig.store.allowlist.apply_checkpoint([Del(Type.BLOCK, "alice")], epoch=1, seq=2, synced_at=T0)
+        assert await rig.present("alice", direction=Direction.OUT) == "granted"
+        assert await rig.present("alice") == "lockdown"
+        assert len(rig.lock.orders) == 2
+
+    run(body, tmp_path)
+
+
+def test_b14_what_a_device_sends_again_is_counted_and_told_once_per_device(tmp_path):
+    async def body(rig):
+        await rig.allow("alice")
+        for _ in range(4):
+            await rig.gate.present(rig.reading("alice", record="1-record"))
+            await rig.flush()
+        await rig.gate.present(rig.reading("alice", record="2-record"))
+        await rig.flush()
+        assert [e.reason for e in rig.events(Stream.TELEMETRY)] == []
+        for _ in range(2):
+            rig.gate.ledger.tell_repeats()
+        await rig.flush()
+        (told,) = rig.events(Stream.TELEMETRY)
+        assert (told.reason, told.device, told.count) == (Notice.DUPLICATE, "gate-reader", 3)
+        assert len(rig.lock.orders) == len(rig.decisions()) == 2
 
     run(body, tmp_path)
 

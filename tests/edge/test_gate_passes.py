@@ -1,6 +1,7 @@
 """Visitor passes at the gate, on a real encrypted store: each use once, durably, without a network."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -9,6 +10,7 @@ from lintel.edge.model import Door, Method
 from lintel.edge.passes import PassKey, rotating
 from lintel.edge.store import PassPut
 
+from .drivers.contract import until
 from .rig import PUBLIC, SITE, T0, run, visitor
 
 
@@ -39,7 +41,7 @@ def test_a4_control_read_then_write_opens_twice(tmp_path):
             await rig.store.journal.append(granted if won else refused, now=True)
             return won
 
-        rig.store.allowlist.consume = careless
+        rig.store.allowlist.consume = lambda *args, **options: asyncio.ensure_future(careless(*args, **options))
         token = visitor(uses=1)
         readings = [rig.reading(token, door=f"d{n}", method=Method.PASS) for n in range(8)]
         await asyncio.gather(*[await rig.gate.present(r) for r in readings])
@@ -87,6 +89,52 @@ def test_a_use_that_can_not_be_recorded_opens_nothing(tmp_path):
         assert len(rig.lock.orders) == 1
 
     run(body, tmp_path)
+
+
+def test_a_disk_that_does_not_answer_holds_up_one_visitor_and_nobody_behind(tmp_path):
+    """The commit of a use hangs: that visitor stays out, whatever becomes of the use; the next person passes."""
+
+    async def body(rig):
+        answer = threading.Event()
+        rig.gate.order_s = 0.3
+        await rig.allow("alice")
+        hung = rig.store.writer.submit(lambda _: answer.wait(30), now=True)
+        visitor_in = await rig.gate.present(rig.reading(visitor(uses=1), method=Method.PASS))
+        resident_in = await rig.gate.present(rig.reading("alice"))
+        await until(lambda: rig.lock.orders, 10.0)
+        assert not visitor_in.done()
+        assert not resident_in.done(), "acknowledged only after the commit"
+        answer.set()
+        await asyncio.gather(hung, visitor_in, resident_in)
+        await rig.flush()
+        assert len(rig.lock.orders) == 1, "a use that is stored late opens nothing"
+        return rig.decisions(), [e for e in rig.events() if e.type == "door.order"]
+
+    decisions, orders = run(body, tmp_path)
+    assert sorted(e.reason for e in decisions) == ["granted", "storage_read_only"]
+    assert orders == []
+
+
+def test_a_use_that_was_on_its_way_when_the_door_gave_up_is_told_as_expired(tmp_path):
+    async def body(rig):
+        rig.gate.order_s = 0.2
+        real, release = rig.store.allowlist.consume, asyncio.Event()
+
+        async def slow(*args, **options):
+            await release.wait()
+            return await real(*args, **{**options, "deadline": None})
+
+        rig.store.allowlist.consume = lambda *args, **options: asyncio.ensure_future(slow(*args, **options))
+        receipt = await rig.gate.present(rig.reading(visitor(uses=1), method=Method.PASS))
+        await rig.gate.drain(10)
+        release.set()
+        await asyncio.wait_for(receipt, 10)
+        await rig.flush()
+        assert rig.lock.orders == []
+        assert rig.store.allowlist.visitor_pass(42).uses == 1
+        return [(e.type, e.reason or e.result) for e in rig.events()]
+
+    assert run(body, tmp_path) == [("access.decision", "granted"), ("door.order", "order_expired")]
 
 
 def test_a6_a_rotating_code_opens_once_and_a_screenshot_is_replayed_also_after_a_restart(tmp_path):

@@ -57,13 +57,13 @@ class Answers:
     async def _watch(self) -> AsyncIterator[object]:
         """Every line of the journal as it is made, in plain form."""
         queue: asyncio.Queue[Event] = asyncio.Queue(1000)
-        self.gate.watchers.add(queue)
+        self.gate.ledger.watchers.add(queue)
         try:
             yield {"watching": True}
             while True:
                 yield asdict(await queue.get())
         finally:
-            self.gate.watchers.discard(queue)
+            self.gate.ledger.watchers.discard(queue)
 
     async def _status(self, _: dict[str, Any]) -> object:
         now = self.clock.now()
@@ -83,7 +83,7 @@ class Answers:
             ],
             "doors": [
                 {"id": d.id, "name": d.name, "lock": d.lock, "waiting": self.gate.waiting(d.id),
-                 "lockdown": not site.lockdown.isdisjoint(d.groups), "position": self.gate.positions.get(d.id)}
+                 "lockdown": not site.lockdown.isdisjoint(d.groups), "position": self.gate.ledger.positions.get(d.id)}
                 for d in self.gate.doors.values()
             ],
             "allowlist": {
@@ -120,7 +120,7 @@ class Answers:
         site = self.store.allowlist.site()
         if not (site.fault or site.restored):
             self.health.cleared([Notice.DB_DAMAGED, Notice.DB_RESTORED])
-        self.gate.audit("allowlist.import", *import_audit(params, answer))
+        self.gate.ledger.audit("allowlist.import", *import_audit(params, answer))
         return answer
 
     async def _lockdown(self, params: dict[str, Any]) -> object:
@@ -129,5 +129,5 @@ class Answers:
         if unknown := groups - known:
             return {"unknown": sorted(unknown), "known": sorted(known)}
         await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
-        self.gate.audit("lockdown", "on" if params["on"] else "off", " ".join(sorted(groups)))
+        self.gate.ledger.audit("lockdown", "on" if params["on"] else "off", " ".join(sorted(groups)))
         return {"lockdown": sorted(self.store.allowlist.site().lockdown)}

@@ -27,7 +27,7 @@ from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.ids import new_id
-from lintel.edge.model import ClockState, DoorState, Fact, Method, Notice, Order, Outcome, Reading
+from lintel.edge.model import ClockState, DoorState, Fact, Instant, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
 from lintel.edge.supervisor import Keeper
@@ -36,10 +36,12 @@ from lintel.edge.witness import Witness
 log = logging.getLogger(__name__)
 
 SERIAL_LIMIT = 0.5
-BROKER_LIMIT = 5.0
+BROKER_LIMIT = 4.0
 """Longest wait between two attempts at a line, in seconds."""
 TICK = 5.0
 """Seconds between self-checks; the watchdog is fed from here, after a real decision."""
+SAVE = 60.0
+"""Seconds between two writes of the clock's mark."""
 TEND = 1800.0
 """Seconds between two turns of housekeeping."""
 CLOCK_FILE = "clock.json"
@@ -62,11 +64,11 @@ class Inlet:
 
     def report(self, fact: Fact) -> None:
         """See `drivers.base.Inlet`."""
-        self.gate.report(fact)
+        self.gate.ledger.report(fact)
 
     def door(self, state: DoorState) -> None:
         """See `drivers.base.Inlet`."""
-        self.gate.position(state)
+        self.gate.ledger.position(state)
 
     def up(self) -> None:
         """See `drivers.base.Inlet`."""
@@ -116,7 +118,7 @@ class Daemon:
         self.lines = [self._line(table) for table in self.config.line]
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
         for notice, detail in self.store.notices:
-            self.gate.report(Fact(notice, detail=detail))
+            self.gate.ledger.report(Fact(notice, detail=detail))
 
     async def __aexit__(self, *exc: object) -> None:
         await self._cleanup.aclose()
@@ -139,14 +141,14 @@ class Daemon:
         return Running(line, build(line, devices, context), Keeper(table.id, self._report, limit), devices)
 
     def _report(self, fact: Fact) -> None:
-        self.gate.report(fact)
+        self.gate.ledger.report(fact)
 
     def _notice(self, notice: Notice, detail: str) -> None:
         """A condition of the store. It can not be journaled by the store itself; the gate does that."""
         if notice is Notice.COMMIT_FAILED and detail == "over":
             self.health.cleared([Notice.DISK_FULL, Notice.STORAGE_READ_ONLY, Notice.COMMIT_FAILED])
         else:
-            self.gate.report(Fact(notice, detail=detail))
+            self.gate.ledger.report(Fact(notice, detail=detail))
 
     async def _execute(self, order: Order) -> Outcome:
         """Route an order to the line of its device; a driver that overruns the deadline leaves the outcome unknown."""
@@ -186,6 +188,7 @@ class Daemon:
             await self._acknowledge()
             await _cancel(lines)
             await self.gate.drain(2.0)
+            self.gate.ledger.tell_repeats()
             await _cancel([*doors, *care])
         _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -199,23 +202,32 @@ class Daemon:
             await asyncio.sleep(0.05)  # the acknowledgements leave
 
     async def _tick(self) -> None:
-        """Self-check: decide a credential that can not exist, and only then tell the service manager we are alive."""
-        door = next(iter(self.gate.doors.values()))
-        last_mark = 0.0
+        """What is due every few seconds; an unexpected error leaves the watchdog hungry, and the doors at work."""
+        saved = -SAVE
         while True:
-            now = self.clock.now()
-            probe = Reading("self", door.id, "", Method.QR, bytes(16), now.wall)
-            decide(probe, self.gate.witness.find(probe, door, now).facts, door, now)
-            if self.store.writer.alive:
-                sd_notify("WATCHDOG=1")
-            if now.state is not ClockState.UNKNOWN:
-                self.health.cleared([Notice.CLOCK_UNKNOWN])
-            for notice, detail in self.clock.take_notices():
-                self.gate.report(Fact(notice, detail=detail))
-            if now.mono - last_mark >= 60.0:
-                last_mark = now.mono
-                await asyncio.to_thread(_save_mark, self.config.state_dir, self.clock.mark())
+            try:
+                now = self._check()
+                if now.mono - saved >= SAVE:
+                    saved = now.mono
+                    await asyncio.to_thread(_save_mark, self.config.state_dir, self.clock.mark())
+            except Exception:
+                log.exception("the self-check failed")
             await asyncio.sleep(TICK)
+
+    def _check(self) -> Instant:
+        """Decide a credential that can not exist, and only then tell the service manager that we are alive."""
+        door = next(iter(self.gate.doors.values()))
+        now = self.clock.now()
+        probe = Reading("self", door.id, "", Method.QR, bytes(16), now.wall)
+        decide(probe, self.gate.witness.find(probe, door, now).facts, door, now)
+        if self.store.writer.alive:
+            sd_notify("WATCHDOG=1")
+        if now.state is not ClockState.UNKNOWN:
+            self.health.cleared([Notice.CLOCK_UNKNOWN])
+        for notice, detail in self.clock.take_notices():
+            self.gate.ledger.report(Fact(notice, detail=detail))
+        self.gate.ledger.tell_repeats()
+        return now
 
     async def _tend(self) -> None:
         """Snapshot and retention, beside the decisions; what fails is tried again at the next turn."""

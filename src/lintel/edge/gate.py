@@ -25,20 +25,8 @@ from lintel.edge.errors import StoreError
 from lintel.edge.guessing import Guessing
 from lintel.edge.health import Health
 from lintel.edge.ids import new_id
-from lintel.edge.model import (
-    Action,
-    Door,
-    DoorState,
-    Event,
-    Fact,
-    Instant,
-    Notice,
-    Order,
-    Outcome,
-    Reading,
-    Reason,
-    Stream,
-)
+from lintel.edge.ledger import Ledger, decided
+from lintel.edge.model import Action, Door, Fact, Instant, Notice, Order, Outcome, Reading, Reason
 from lintel.edge.policy import Decision, decide
 from lintel.edge.store import Store
 from lintel.edge.witness import Found, Witness
@@ -65,8 +53,7 @@ class Gate:
     execute: Execute
     health: Health
     order_s: float = 3.0
-    watchers: set[asyncio.Queue[Event]] = field(default_factory=set, init=False)
-    positions: dict[str, str] = field(default_factory=dict, init=False)
+    ledger: Ledger = field(init=False)
     _queues: dict[str, asyncio.Queue[tuple[Reading, Receipt]]] = field(init=False)
     _ordered: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     _pending: dict[tuple[str, str], Receipt] = field(default_factory=dict, init=False)
@@ -74,6 +61,7 @@ class Gate:
 
     def __post_init__(self) -> None:
         self._queues = {door: asyncio.Queue(QUEUE) for door in self.doors}
+        self.ledger = Ledger(self.doors, self.store.journal, self.clock, self.health)
 
     async def present(self, reading: Reading) -> Receipt:
         """Queue a presentation at its door; waits while the queue is full."""
@@ -103,7 +91,7 @@ class Gate:
             except Exception:  # fail secure: whatever broke, this person is not let in by it and the next is served
                 log.exception("door %s: a presentation failed unexpectedly", door)
                 self._journal(reading, Decision(Reason.INTERNAL_ERROR), self.clock.now(), receipt)
-                self.report(Fact(Notice.DEVICE_FAULT, reading.device, Reason.INTERNAL_ERROR))
+                self.ledger.report(Fact(Notice.DEVICE_FAULT, reading.device, Reason.INTERNAL_ERROR))
             finally:
                 queue.task_done()
 
@@ -122,47 +110,18 @@ class Gate:
             facts = replace(facts, storage_read_only=True)
         decision = decide(reading, facts, door, now)
         if self._guessing.judge(reading, decision.reason, now.mono):
-            self.report(Fact(Notice.GUESSING, reading.device))
+            self.ledger.report(Fact(Notice.GUESSING, reading.device))
+        if facts.credential is not None and facts.credential.duress:
+            # in the next turn of the loop: who is forced sees the same moment of opening as everybody
+            alarm = Fact(Notice.DURESS, reading.device, detail=reading.id)
+            asyncio.get_running_loop().call_soon(self.ledger.report, alarm)
         if found.use is not None and decision.opens:
             if await self._consume(found, reading, decision, now, receipt):
-                await self._open(reading, door, now)
+                await self._open(reading, now)
         else:
             self._journal(reading, decision, now, receipt, found)
             if decision.opens:
-                await self._open(reading, door, now)
-        if facts.credential is not None and facts.credential.duress:
-            self.report(Fact(Notice.DURESS, reading.device, detail=reading.id))
-
-    def report(self, fact: Fact) -> None:
-        """Journal a fact about a device, a line or the box, in the stream its family belongs to.
-
-        Duress is told to the journal only, and commits with the decision: neither feed, status and metrics nor an early
-        acknowledgement of the device may give it away.
-        """
-        silent = fact.notice is Notice.DURESS
-        if not silent:
-            self.health.notice(fact)
-        now = self.clock.now()
-        stream = Stream.TELEMETRY if fact.notice in _MINOR else Stream.ALARM
-        event = Event(
-            new_id(), stream, "notice", int(now.wall * 1000), now.mono, now.state,
-            device=fact.device, reason=fact.notice, detail=fact.detail[:256], count=fact.count,
-        )  # fmt: skip
-        write = self.store.journal.append if silent else self._write
-        write(event, now=stream is Stream.ALARM and not silent).add_done_callback(_observe)
-
-    def position(self, state: DoorState) -> None:
-        """A door position switch moved: kept for status, journaled when it is a change."""
-        word = {True: "open", False: "closed", None: "unknown"}[state.open]
-        for door in self.doors.values():
-            if (door.lock, door.channel) == (state.device, state.channel) and self.positions.get(door.id) != word:
-                self.positions[door.id] = word
-                now = self.clock.now()
-                event = Event(
-                    new_id(), Stream.ACCESS, "door.position", int(now.wall * 1000), now.mono, now.state,
-                    door=door.id, device=state.device, result=word,
-                )  # fmt: skip
-                self._write(event).add_done_callback(_observe)
+                await self._open(reading, now)
 
     def waiting(self, door: str) -> int:
         """Presentations queued at a door."""
@@ -181,7 +140,9 @@ class Gate:
         """
         if reading.mono is not None:
             reading = replace(reading, age=reading.age + max(0.0, now.mono - reading.mono), mono=now.mono)
-        if reading.record and now.mono - self._ordered.get((reading.device, reading.record), -math.inf) < REMEMBERED:
+        key = (reading.device, reading.record)
+        if reading.record and now.mono - self._ordered.get(key, -math.inf) < REMEMBERED:
+            self._remember(key, now.mono)
             return replace(reading, fault=reading.fault or Reason.STALE_READING)
         return reading
 
@@ -197,92 +158,74 @@ class Gate:
             self._pending[key] = receipt
             receipt.add_done_callback(lambda _: self._pending.pop(key, None))
             return False
-        self.health.count("duplicates", reading.device)
+        self.ledger.repeated(reading.device)
         return True
 
     async def _consume(
         self, found: Found, reading: Reading, decision: Decision, now: Instant, receipt: Receipt
     ) -> bool:
-        """Commit the use, alone and before any order. False: another presentation had it, or it can not be kept."""
-        assert found.use is not None  # noqa: S101  the caller asked
-        granted = self._event(reading, decision, now, found)
-        refused = self._event(reading, Decision(found.spent), now, found)
-        deadline = time.monotonic() + self.order_s
-        try:
-            won = await self.store.allowlist.consume(found.use, granted, refused, deadline=deadline)
-        except StoreError as e:
-            log.warning("door %s: a use could not be recorded, denied: %s", reading.door, e)
-            self._journal(reading, Decision(Reason.STORAGE_READ_ONLY), now, receipt, found)
-            return False
-        self.health.decided(reading.door, granted.reason if won else refused.reason)
-        self._show(granted if won else refused)
-        _settle(receipt)
-        return won
+        """Commit the use, alone and before any order. False: another presentation had it, or it can not be kept.
 
-    async def _open(self, reading: Reading, door: Door, now: Instant) -> None:
+        A disk that does not answer holds this visitor up, not who stands behind: after `order_s` the door stays shut,
+        whatever becomes of the use.
+        """
+        assert found.use is not None  # noqa: S101  the caller asked
+        events = decided(reading, decision, now, found), decided(reading, Decision(found.spent), now, found)
+        deadline = time.monotonic() + self.order_s
+        taking = self.store.allowlist.consume(found.use, *events, deadline=deadline)
+        late = not (await asyncio.wait({taking}, timeout=self.order_s))[0]
+        if late:
+            log.warning("door %s: a use is not stored after %.0f s, denied", reading.door, self.order_s)
+
+        def taken(done: "asyncio.Future[bool]") -> bool:
+            try:
+                won = done.result()
+            except StoreError as e:
+                log.warning("door %s: a use could not be recorded, denied: %s", reading.door, e)
+                self._journal(reading, Decision(Reason.STORAGE_READ_ONLY), now, receipt, found)
+                return False
+            event = events[0] if won else events[1]
+            self.health.decided(reading.door, event.reason)
+            self.ledger.show(event)
+            if won and late:
+                self.ledger.ordered(self._order(reading, now), Outcome.ORDER_EXPIRED, reading)
+            _settle(receipt)
+            return won and not late
+
+        if late:
+            taking.add_done_callback(lambda done: done.cancelled() or taken(done))
+            return False
+        return taken(taking)
+
+    def _order(self, reading: Reading, now: Instant) -> Order:
+        door = self.doors[reading.door]
+        return Order(
+            new_id("ord_"), door.id, door.lock, Action.OPEN, now.mono + self.order_s, door.channel, door.open_s
+        )
+
+    async def _open(self, reading: Reading, now: Instant) -> None:
         if reading.record:
             self._remember((reading.device, reading.record), now.mono)
-        order = Order(
-            new_id("ord_"), door.id, door.lock, Action.OPEN, now.mono + self.order_s, door.channel, door.open_s
-        )  # fmt: skip
+        order = self._order(reading, now)
         outcome = await self.execute(order)
-        self.health.ordered(door.id, outcome)
-        if outcome is Outcome.EXECUTED:
-            return
-        log.warning("door %s: order %s to %s: %s", door.id, order.id, door.lock, outcome)
-        then = self.clock.now()
-        event = Event(
-            order.id, Stream.ACCESS, "door.order", int(then.wall * 1000), then.mono, then.state,
-            door=door.id, device=door.lock, result=outcome, detail=reading.id,
-        )  # fmt: skip
-        self._write(event).add_done_callback(_observe)
+        self.health.ordered(order.door, outcome)
+        if outcome is not Outcome.EXECUTED:
+            log.warning("door %s: order %s to %s: %s", order.door, order.id, order.device, outcome)
+            self.ledger.ordered(order, outcome, reading)
 
     def _remember(self, key: tuple[str, str], mono: float) -> None:
         """Note that a record was acted on, for a minute; in order of time, so that the old ones are in front."""
         for old in list(itertools.takewhile(lambda k: self._ordered[k] < mono - REMEMBERED, self._ordered)):
             del self._ordered[old]
+        self._ordered.pop(key, None)
         self._ordered[key] = mono
-
-    def audit(self, what: str, result: str, detail: str) -> None:
-        """Journal what an operator did."""
-        now = self.clock.now()
-        event = Event(
-            new_id(), Stream.AUDIT, what, int(now.wall * 1000), now.mono, now.state, result=result, detail=detail[:256]
-        )  # fmt: skip
-        self._write(event, now=True).add_done_callback(_observe)
 
     def _journal(
         self, reading: Reading, decision: Decision, now: Instant, receipt: Receipt, found: Found | None = None
     ) -> None:
         self.health.decided(reading.door, decision.reason)
-        stored = self._write(self._event(reading, decision, now, found))
+        stored = self.ledger.write(decided(reading, decision, now, found))
         stored.add_done_callback(lambda done: _pass_on(done, receipt))
-
-    def _write(self, event: Event, *, now: bool = False) -> "asyncio.Future[int]":
-        self._show(event)
-        return self.store.journal.append(event, now=now)
-
-    def _show(self, event: Event) -> None:
-        """Tell whoever watches; one that does not keep up misses lines, the journal has them all."""
-        for watcher in self.watchers:
-            with contextlib.suppress(asyncio.QueueFull):
-                watcher.put_nowait(event)
-
-    def _event(self, reading: Reading, decision: Decision, now: Instant, found: Found | None) -> Event:
-        credential = found.facts.credential if found is not None else None
-        return Event(
-            reading.id, Stream.ACCESS, "access.decision", int(now.wall * 1000), now.mono, now.state,
-            door=reading.door, device=reading.device, result="open" if decision.opens else "deny",
-            reason=decision.reason, person=credential.person if credential else "",
-            credential=credential.id if credential else "", method=reading.method, direction=reading.direction,
-            record=reading.record, detail=reading.detail[:256],
-        )  # fmt: skip
-
-
-_MINOR = frozenset(
-    {Notice.FRAME_ERROR, Notice.DUPLICATE, Notice.RETAINED_IGNORED, Notice.SEQUENCE_GAP, Notice.SEQUENCE_RESET}
-)
-"""Notices that fill the telemetry stream: worth counting, not worth waking anybody."""
 
 
 def _settle(receipt: Receipt) -> None:
@@ -300,9 +243,3 @@ def _pass_on(done: "asyncio.Future[int] | asyncio.Future[None]", receipt: Receip
         receipt.set_exception(error)
     else:
         receipt.set_result(None)
-
-
-def _observe(done: "asyncio.Future[int]") -> None:
-    """A line nobody waits for: the store already reports what it could not keep."""
-    if not done.cancelled():
-        done.exception()

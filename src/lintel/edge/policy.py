@@ -7,8 +7,8 @@ The rules are a ladder; the first rung that applies gives the one reason word. T
     clock_untrusted, not_yet_valid, expired, outside_schedule, allowlist_too_old, liveness_failed, low_score,
     already_used, storage_read_only, granted
 
-What changes state (a use) comes last, so that a refused person never burns a use. Payment is no input here, and
-never will be: there is no field for it.
+What changes state (a use) comes last, so that a refused person never burns a use. `blocked` and `lockdown` hold for the
+way in only: neither ever closes an exit. Payment is no input here, and never will be: there is no field for it.
 """
 
 from collections.abc import Collection
@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from lintel.edge.model import ClockState, Credential, Door, Instant, Method, PersonKind, Reading, Reason, Status
+from lintel.edge.model import (
+    ClockState,
+    Credential,
+    Direction,
+    Door,
+    Instant,
+    Method,
+    PersonKind,
+    Reading,
+    Reason,
+    Status,
+)
 from lintel.edge.schedules import Schedule, allows
 
 HOLDOVER_TOLERANCE = 120.0
@@ -63,7 +74,7 @@ def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision
     """One reason for one presentation; see the module text for the order of evaluation."""
     reason = (
         _presentation(reading, facts, door)
-        or _standing(facts, door)
+        or _standing(reading, facts, door)
         or _time(facts, door, now)
         or _likeness(reading, door)
         or _uses(facts)
@@ -84,14 +95,15 @@ def _presentation(reading: Reading, facts: Facts, door: Door) -> Reason | None:
     return facts.verdict if facts.verdict not in _OF_STANDING else None
 
 
-def _standing(facts: Facts, door: Door) -> Reason | None:
-    """Is this person known, in good standing, and meant for this door?"""
+def _standing(reading: Reading, facts: Facts, door: Door) -> Reason | None:
+    """Is this person known, in good standing, and meant for this door? Block and lockdown keep nobody inside."""
     credential = facts.credential
+    leaving = reading.direction is Direction.OUT
     if facts.storage_fault:
         return Reason.STORAGE_FAULT
     if credential is None:
         return facts.verdict or Reason.UNKNOWN_CREDENTIAL
-    if facts.blocked:
+    if facts.blocked and not leaving:
         return Reason.BLOCKED
     if credential.status is Status.REVOKED:
         return Reason.REVOKED
@@ -99,7 +111,7 @@ def _standing(facts: Facts, door: Door) -> Reason | None:
         return Reason.SUSPENDED
     if credential.groups.isdisjoint(door.groups):
         return Reason.WRONG_SCOPE if credential.method is Method.PASS else Reason.NO_GRANT
-    if facts.lockdown:
+    if facts.lockdown and not leaving:
         return Reason.LOCKDOWN
     if credential.method not in door.methods:
         return Reason.METHOD_DISABLED

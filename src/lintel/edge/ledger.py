@@ -1,0 +1,124 @@
+"""What the gateway writes down, each thing as one event: decisions, orders, notices, door positions, operators' acts.
+
+Who watches is told at once; the journal keeps it.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lintel.edge.clock import Clock
+from lintel.edge.health import Health
+from lintel.edge.ids import new_id
+from lintel.edge.model import Door, DoorState, Event, Fact, Instant, Notice, Order, Outcome, Reading, Stream
+from lintel.edge.policy import Decision
+from lintel.edge.store import Journal
+from lintel.edge.witness import Found
+
+_MINOR = frozenset(
+    {Notice.FRAME_ERROR, Notice.DUPLICATE, Notice.RETAINED_IGNORED, Notice.SEQUENCE_GAP, Notice.SEQUENCE_RESET}
+)
+"""Notices that fill the telemetry stream: worth counting, not worth waking anybody."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """`watchers` are the live feeds, `positions` what the door position switches said last."""
+
+    doors: Mapping[str, Door]
+    journal: Journal
+    clock: Clock
+    health: Health
+    watchers: set["asyncio.Queue[Event]"] = field(default_factory=set, init=False)
+    positions: dict[str, str] = field(default_factory=dict, init=False)
+    _repeats: Counter[str] = field(default_factory=Counter, init=False)
+
+    def write(self, event: Event, *, now: bool = False) -> "asyncio.Future[int]":
+        """Show an event and store it; see `Journal.append`."""
+        self.show(event)
+        return self.journal.append(event, now=now)
+
+    def show(self, event: Event) -> None:
+        """Tell whoever watches; one that does not keep up misses lines, the journal has them all."""
+        for watcher in self.watchers:
+            with contextlib.suppress(asyncio.QueueFull):
+                watcher.put_nowait(event)
+
+    def report(self, fact: Fact) -> None:
+        """A fact about a device, a line or the box, in the stream its family belongs to.
+
+        Duress is told to the journal only, and commits with the decision: neither feed, status and metrics nor an early
+        acknowledgement of the device may give it away.
+        """
+        silent = fact.notice is Notice.DURESS
+        if not silent:
+            self.health.notice(fact)
+        now = self.clock.now()
+        stream = Stream.TELEMETRY if fact.notice in _MINOR else Stream.ALARM
+        event = Event(
+            new_id(), stream, "notice", int(now.wall * 1000), now.mono, now.state,
+            device=fact.device, reason=fact.notice, detail=fact.detail[:256], count=fact.count,
+        )  # fmt: skip
+        write = self.journal.append if silent else self.write
+        write(event, now=stream is Stream.ALARM and not silent).add_done_callback(observe)
+
+    def repeated(self, device: str) -> None:
+        """A device sent a record again that is stored or on its way: counted, told by `tell_repeats`."""
+        self.health.count("duplicates", device)
+        self._repeats[device] += 1
+
+    def tell_repeats(self) -> None:
+        """One notice for each device that sent records again since the last call."""
+        for device, count in self._repeats.items():
+            self.report(Fact(Notice.DUPLICATE, device, count=count))
+        self._repeats.clear()
+
+    def position(self, state: DoorState) -> None:
+        """A door position switch moved: kept for status, written down when it is a change."""
+        word = {True: "open", False: "closed", None: "unknown"}[state.open]
+        for door in self.doors.values():
+            if (door.lock, door.channel) == (state.device, state.channel) and self.positions.get(door.id) != word:
+                self.positions[door.id] = word
+                now = self.clock.now()
+                event = Event(
+                    new_id(), Stream.ACCESS, "door.position", int(now.wall * 1000), now.mono, now.state,
+                    door=door.id, device=state.device, result=word,
+                )  # fmt: skip
+                self.write(event).add_done_callback(observe)
+
+    def audit(self, what: str, result: str, detail: str) -> None:
+        """What an operator did."""
+        now = self.clock.now()
+        event = Event(
+            new_id(), Stream.AUDIT, what, int(now.wall * 1000), now.mono, now.state, result=result, detail=detail[:256]
+        )  # fmt: skip
+        self.write(event, now=True).add_done_callback(observe)
+
+    def ordered(self, order: Order, outcome: Outcome, reading: Reading) -> None:
+        """What became of an order that was not simply executed."""
+        now = self.clock.now()
+        event = Event(
+            order.id, Stream.ACCESS, "door.order", int(now.wall * 1000), now.mono, now.state,
+            door=order.door, device=order.device, result=outcome, detail=reading.id,
+        )  # fmt: skip
+        self.write(event).add_done_callback(observe)
+
+
+def decided(reading: Reading, decision: Decision, now: Instant, found: Found | None) -> Event:
+    """The line of the journal for one presentation."""
+    credential = found.facts.credential if found is not None else None
+    return Event(
+        reading.id, Stream.ACCESS, "access.decision", int(now.wall * 1000), now.mono, now.state,
+        door=reading.door, device=reading.device, result="open" if decision.opens else "deny",
+        reason=decision.reason, person=credential.person if credential else "",
+        credential=credential.id if credential else "", method=reading.method, direction=reading.direction,
+        record=reading.record, detail=reading.detail[:256],
+    )  # fmt: skip
+
+
+def observe(done: "asyncio.Future[int]") -> None:
+    """A line nobody waits for: the store already reports what it could not keep."""
+    if not done.cancelled():
+        done.exception()
