@@ -1,8 +1,12 @@
 """MQTT profiles: the samples both ways, the vectors of the protocol reference, and what a profile may not say."""
 
+import gc
 import json
 import math
+import time
 import tomllib
+import tracemalloc
+from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -174,6 +178,41 @@ def test_a_document_is_bounded():
             decode(bad + b"")
         assert "CANARY" not in str(error.value)
     assert decode(b'{"a":1,"a":2}') == {"a": 2}
+
+
+BOMBS = {  # 3.9 MB each
+    "lists": b"[" + b"[]," * 1_300_000 + b"[]]",
+    "objects": b"[" + b'{"a":0},' * 490_000 + b"{}]",
+    "numbers": b"[" + b"1.5," * 980_000 + b"1]",
+    "texts": b"[" + b'"ab",' * 780_000 + b"0]",
+    "keys": b"{" + b",".join(b'"%d":0' % n for n in range(390_000)) + b"}",
+    "nested": b'{"a":' * 790_000 + b"0" + b"}" * 790_000,
+    "one text": b'"' + b"A" * 3_900_000 + b'"',
+    "one number": b"9" * 3_900_000,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_costs_little(bomb):
+    """Guarantee G14: 50 ms and 20 MB for a hostile input. Time is the best of a few, on a machine that is shared."""
+    times, peak = [], 0
+    for _ in range(5):
+        gc.collect()
+        tracemalloc.start()
+        start = time.perf_counter()
+        with suppress(BadFrame):
+            decode(BOMBS[bomb])
+        times.append(time.perf_counter() - start)
+        peak = max(peak, tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert min(times) < 0.05
+    assert peak < 20_000_000
+
+
+def test_a_real_message_is_far_from_those_bounds():
+    picture = "data:image/jpeg;base64," + "QUJD" * 450_000
+    people = {"List": [{"customId": f"p-{n}", "name": "a,b", "gender": "0"} for n in range(2000)], "pic": picture}
+    assert decode(json.dumps(people, separators=(",", ":")).encode())["pic"] == picture
 
 
 def test_numbers_and_strings_that_spell_them_are_equal_and_truth_is_not():

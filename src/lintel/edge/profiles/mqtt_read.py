@@ -20,6 +20,9 @@ from lintel.edge.profiles.mqtt_spec import PRESENTATIONS, Answer, Message, Momen
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Longest message: a picture of 1 MB and a scene of 2 MB in base64 (`mqtt/face` v1.25, RecPush)."""
 
+MAX_VALUES: Final = 20_000
+"""Most values in a message: 4 MB of "[[],[],..." would hold up all doors for half a second and take 100 MB."""
+
 _HUGE = 10**18
 _DECODER = msgspec.json.Decoder()
 
@@ -47,9 +50,11 @@ class Seen:
 
 
 def decode(payload: bytes) -> JsonValue:
-    """The JSON document of a message. Raises BadFrame, without quoting it: not JSON, NaN, 1e309, too long, too deep."""
+    """The JSON document of a message. Raises BadFrame, without quoting it: not JSON, NaN, 1e309, too much, too deep."""
     if len(payload) > MAX_BYTES:
         raise BadFrame(f"longer than {MAX_BYTES} bytes")
+    if len(payload) - len(payload.translate(None, b",[{")) > MAX_VALUES:
+        raise BadFrame(f"more than {MAX_VALUES} values")
     try:
         return cast("JsonValue", _DECODER.decode(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
