@@ -99,7 +99,10 @@ class Load:
         return {"sent": count, "orders": len(times), "unacknowledged": lost, "took_s": took, "times": times}
 
     async def floor(self, rate: float, seconds: float) -> list[float]:
-        """The bare broker: one client publishes a message of the same size, the other receives it."""
+        """The bare broker: one client publishes a message as a terminal does, the other receives it as the gateway does.
+
+        So it has the size of a reading, and its quality of service: 0 to the broker, 1 from it.
+        """
         self.floors.clear()
         start = time.monotonic() + 0.1
         for n in range(int(rate * seconds)):
@@ -131,7 +134,7 @@ async def connected(port: int, credentials: int) -> AsyncIterator[Load]:
     ):
         for n in range(DOORS):
             await back.subscribe(f"mqtt/face/{1000 + n}", 0)
-        await back.subscribe(FLOOR_TOPIC, 0)
+        await back.subscribe(FLOOR_TOPIC, 1)
         load = Load(out, back, credentials)
         receiving = asyncio.create_task(load.receive())
         try:

@@ -210,7 +210,9 @@ class Gate:
         outcome = await self.execute(order)
         self.health.ordered(order.door, outcome)
         if outcome is not Outcome.EXECUTED:
-            log.warning("door %s: order %s to %s: %s", order.door, order.id, order.device, outcome)
+            usual = outcome is Outcome.UNKNOWN_OUTCOME  # of a lock that never answers; the journal has each
+            level = logging.INFO if usual else logging.WARNING
+            log.log(level, "door %s: order %s to %s: %s", order.door, order.id, order.device, outcome)
             self.ledger.ordered(order, outcome, reading)
 
     def _remember(self, key: tuple[str, str], mono: float) -> None:

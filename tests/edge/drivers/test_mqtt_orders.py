@@ -157,11 +157,11 @@ def test_a_line_that_breaks_leaves_the_outcome_unknown_at_once():
     asyncio.run(scene())
 
 
-def test_a_profile_without_answer_counts_the_brokers():
+def test_a_device_that_never_answers_gets_its_order_once_and_its_door_may_be_shut():
     async def scene():
         async with stage(device("AABBCCDDEEFF", "luozhi")) as (_, driver, _, client):
             await client.subscribe("/hiot/AABBCCDDEEFF/request_setting")
-            assert await driver.execute(open_order("AABBCCDDEEFF")) is Outcome.EXECUTED
+            assert await driver.execute(open_order("AABBCCDDEEFF")) is Outcome.UNKNOWN_OUTCOME
             assert len(await _unlocks(client, 0.3)) == 1
             assert await driver.execute(replace(open_order("AABBCCDDEEFF"), action=Action.SHOW)) is (
                 Outcome.REFUSED_BY_DEVICE

@@ -12,7 +12,6 @@ from pydantic import JsonValue
 from lintel.edge.drivers.base import Context
 from lintel.edge.drivers.mqtt_devices import Terminal
 from lintel.edge.drivers.mqtt_link import Link, NotSent
-from lintel.edge.errors import Lost
 from lintel.edge.model import Order, Outcome
 from lintel.edge.profiles.mqtt import body, fill
 from lintel.edge.profiles.mqtt_read import Seen
@@ -70,8 +69,8 @@ class Outgoing:
         limit = order.deadline - self._clock.now().mono
         if limit <= 0:
             return Outcome.ORDER_EXPIRED
-        if command.answer is None:
-            return await self._receipted(topic, payload, limit)
+        if command.answer is None:  # that the broker has it says nothing about the door
+            return self._told(topic, payload)
         key = (terminal.device.id, order_id)
         answer = self._waiting[key] = asyncio.get_running_loop().create_future()
         either: set[asyncio.Future[bool] | asyncio.Future[None]] = {answer, self._broken}
@@ -87,15 +86,13 @@ class Outgoing:
             answer.cancel()
             del self._waiting[key]
 
-    async def _receipted(self, topic: str, payload: bytes, limit: float) -> Outcome:
-        """An order to a device that never answers: the broker's PUBACK is all there is."""
+    def _told(self, topic: str, payload: bytes) -> Outcome:
+        """Send an order to a device that never answers."""
         try:
-            await self._link.publish(topic, payload, limit=limit)
+            self._link.post(topic, payload)
         except NotSent:
             return Outcome.NOT_SENT
-        except Lost:
-            return Outcome.UNKNOWN_OUTCOME
-        return Outcome.EXECUTED
+        return Outcome.UNKNOWN_OUTCOME
 
     def _compose(
         self,
