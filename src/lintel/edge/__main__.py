@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lintel.edge import config, daemon
 from lintel.edge.errors import LintelError
+from lintel.edge.text import told
 
 
 def main() -> int:
@@ -17,7 +18,7 @@ def main() -> int:
         site = config.load(file)
         daemon.run(site, ready=lambda: print(f"lintel: ready, {len(site.door)} doors, pid {os.getpid()}", flush=True))
     except LintelError as error:
-        print(f"lintel: {error}", file=sys.stderr)
+        print(f"lintel: {told(error)}", file=sys.stderr)
         return 1
     return 0
 

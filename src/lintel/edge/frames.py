@@ -1,7 +1,7 @@
 """Framers: bytes from a line in, whole frames out. Sans-IO; time is handed in. They never raise on any input.
 
 Every framer holds at most one frame, finds its way back after garbage, and gives the same frames however the bytes are
-cut. `Frame.data` has no end mark and no checksum. Which bytes end or measure a frame stands in the profiles, each with the
+cut. `Frame.data` has no end mark and no checksum. Which bytes end or measure a frame is said by each profile, with the
 manual it follows.
 """
 

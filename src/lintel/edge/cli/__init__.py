@@ -1,12 +1,13 @@
 """The `lintel` command. Each sub-command's module is imported only when it is asked for, so that it starts at once."""
 
 import importlib
+import json
 import sys
 
 import typer
 
 from lintel import __version__
-from lintel.edge.cli.text import tr
+from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import LintelError
 
 _COMMANDS = {
@@ -35,7 +36,8 @@ def _app(argv: list[str]) -> typer.Typer:
         help=tr(
             "Lintel: an edge gateway that decides at the door, with or without the internet.",
             "Lintel:门禁边缘网关,断网也能在本地开门。",
-        ),
+        )
+        + "\n\n  lintel run --config examples/gateway.toml",
     )
     wanted = next((a for a in argv if not a.startswith("-")), None)
     modules = [_COMMANDS[wanted]] if wanted in _COMMANDS else dict.fromkeys(_COMMANDS.values())
@@ -47,12 +49,17 @@ def _app(argv: list[str]) -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; an error that was raised on purpose prints its message alone and exits with 1."""
+    """Run the command line; an error that was raised on purpose prints its message alone and exits with 1.
+
+    With `--json` it is also the answer on standard output, in English: `{"ok": false, "error": ...}`.
+    """
     if sys.argv[1:] == ["--version"]:
         print(__version__)
         return
     try:
         _app(sys.argv[1:])()
     except LintelError as error:
-        print(f"lintel: {error}", file=sys.stderr)
+        if "--json" in sys.argv:
+            print(json.dumps({"ok": False, "error": str(error)}, ensure_ascii=False))
+        print(f"lintel: {told(error)}", file=sys.stderr)
         sys.exit(1)

@@ -12,10 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
-from lintel.edge.cli.text import tr
+from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import ConfigError, Mistake, StoreError
 
-app = typer.Typer(no_args_is_help=True, help=tr("Who may pass, as files.", "导入、导出和查看通行名单。"))
+app = typer.Typer(
+    no_args_is_help=True,
+    help=tr("Who may pass, as files.", "导入、导出和查看通行名单。") + "\n\n  lintel allowlist show",
+)
 
 
 @app.command(
@@ -71,7 +74,7 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
         print_json(answer)
     else:
         for where, expected in answer["mistakes"]:
-            typer.echo(f"{file}: {where}: {expected}", err=True)
+            typer.echo(f"{file}: {where}: {told(expected)}", err=True)
         counts = f"{answer['put']}, {answer['deleted']}, {answer['kept']}"
         typer.echo(
             tr(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
-from lintel.edge.cli.text import tr
+from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import ConfigError, LintelError, Mistake
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ CONFIG = typer.Option("--config", "-c", help=tr("The gateway's TOML file.", "网
 @app.command(help=tr("Run the gateway.", "运行网关。") + "\n\n  lintel run --config examples/gateway.toml")
 def run(
     config: Annotated[Path, CONFIG],
-    log_level: Annotated[str, typer.Option(help=tr("debug, info, warning or error.", "日志级别。"))] = "info",
+    log_level: Annotated[
+        str, typer.Option(help=tr("debug, info, warning or error.", "日志级别:debug、info、warning 或 error。"))
+    ] = "info",
 ) -> None:
     """Run until SIGTERM or SIGINT."""
     if log_level not in ("debug", "info", "warning", "error"):
@@ -56,7 +58,7 @@ def check(config: Annotated[Path, CONFIG], as_json: Json = False) -> None:
         print_json({"ok": not mistakes, "mistakes": mistakes})
     else:
         for mistake in mistakes:
-            typer.echo(mistake, err=True)
+            typer.echo(told(mistake), err=True)
         if not mistakes:
             typer.echo(tr(f"{config}: no mistakes", f"{config}:没有错误"))
     raise typer.Exit(1 if mistakes else 0)
@@ -122,11 +124,12 @@ def _print_status(answer: dict[str, Any]) -> None:
     + "\n\n  lintel lockdown on --group tower-a --state DIR"
 )
 def lockdown(
-    switch: Annotated[str, typer.Argument(help="on | off")],
+    switch: Annotated[str, typer.Argument(help=tr("on or off.", "on 封控,off 解除。"))],
     group: Annotated[
         list[str] | None, typer.Option(help=tr("Door group; all when absent.", "门组,缺省为全部。"))
     ] = None,
     state: State = DEFAULT_STATE,
+    as_json: Json = False,
 ) -> None:
     """The running gateway remembers it across restarts."""
     from lintel.edge.control import call  # noqa: PLC0415
@@ -135,5 +138,14 @@ def lockdown(
         raise LintelError(tr("say on or off", "请写 on 或 off"))
     answer = call(state, "lockdown", {"groups": group or [], "on": switch == "on"})
     if "unknown" in answer:
-        raise LintelError(f"no such door group: {', '.join(answer['unknown'])}; known: {', '.join(answer['known'])}")
+        unknown, known = (", ".join(answer[key]) for key in ("unknown", "known"))
+        raise LintelError(tr(f"no such door group: {unknown}; known: {known}", f"没有这个门组:{unknown};已知:{known}"))
+    if as_json:
+        print_json({"lockdown": answer["lockdown"]})
+        return
     typer.echo(tr("locked down: ", "已封控:") + (", ".join(answer["lockdown"]) or "-"))
+    if not answer["durable"]:
+        typer.echo(
+            tr("in force, but not stored yet: a restart would not know it", "已生效,但尚未写入磁盘:重启后会失效"),
+            err=True,
+        )

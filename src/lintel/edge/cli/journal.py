@@ -10,7 +10,10 @@ from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.cli.text import tr
 from lintel.edge.model import Stream
 
-app = typer.Typer(no_args_is_help=True, help=tr("The journal of every decision.", "每次通行判断的日志。"))
+app = typer.Typer(
+    no_args_is_help=True,
+    help=tr("The journal of every decision.", "每次通行判断的日志。") + "\n\n  lintel journal tail -n 20",
+)
 
 STREAM = typer.Option("--stream", help=tr("Stream to read.", "要读取的日志流。"))
 

@@ -42,7 +42,9 @@ from lintel.edge.passes import (
 )
 
 app = typer.Typer(
-    no_args_is_help=True, help=tr("Visitor passes: issue, verify, show.", "访客通行码：签发、验证、显示。")
+    no_args_is_help=True,
+    help=tr("Visitor passes: issue, verify, show.", "访客通行码：签发、验证、显示。")
+    + "\n\n  lintel pass key issuer.key --key-id 7",
 )
 
 PNG = typer.Option("--png", help=tr("Write the QR code as a PNG file.", "把二维码写成 PNG 文件。"))
@@ -63,7 +65,7 @@ SECRET = typer.Option(
 def key(
     file: Annotated[Path, typer.Argument(help=tr("File to make, readable by you alone.", "新密钥文件，仅本人可读。"))],
     key_id: Annotated[int, typer.Option(min=1, max=255, help=tr("Number of the key.", "密钥编号。"))] = 1,
-    role: Annotated[str, typer.Option(help=tr("issuer or delegate.", "issuer 或 delegate。"))] = "issuer",
+    role: Annotated[str, typer.Option(help=tr("issuer or delegate.", "角色:issuer 或 delegate。"))] = "issuer",
     as_json: Json = False,
 ) -> None:
     """Never overwrites a file."""
@@ -154,7 +156,7 @@ def verify_(
     *,
     key_file: Annotated[Path | None, typer.Option("--key", help=tr("Issuer key file.", "签发密钥文件。"))] = None,
     public_key: Annotated[str, typer.Option(help=tr("64 hex digits, instead of --key.", "公钥，代替 --key。"))] = "",
-    role: Annotated[str, typer.Option(help=tr("issuer or delegate.", "issuer 或 delegate。"))] = "issuer",
+    role: Annotated[str, typer.Option(help=tr("issuer or delegate.", "角色:issuer 或 delegate。"))] = "issuer",
     site: Annotated[str, SITE] = "",
     at: Annotated[str, typer.Option(help=tr("Judge at this time, else now.", "按此时间判断，默认现在。"))] = "",
     secret_file: Annotated[Path | None, SECRET] = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lintel.edge.cli.options import Json, print_json
-from lintel.edge.cli.text import tr
+from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import Meaning, Profile, builtin, check_samples, find, load
 from lintel.edge.profiles.serial import Delimited, SerialSpec
@@ -60,7 +60,7 @@ def check(
                 tr(f"{file}: right, {samples} samples pass", f"{file}:正确,{samples} 个样例通过") if not found else ""
             )
             if found:
-                print(ConfigError(file, found), file=sys.stderr)
+                print(told(ConfigError(file, found)), file=sys.stderr)
     if any(found for _, _, found in results):
         raise typer.Exit(1)
 

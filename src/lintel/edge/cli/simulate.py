@@ -10,19 +10,29 @@ from typing import Annotated, Any
 
 import typer
 
-from lintel.edge.cli.text import tr
+from lintel.edge.cli.text import told, tr
 
 app = typer.Typer(
     name="simulate",
     no_args_is_help=True,
     help=tr("Virtual door hardware that speaks the real protocols.", "模拟门禁硬件,使用真实协议。")
-    + "\n\nType a line to act: a reader scans it, a terminal shows that person or QR code, a relay takes a word such "
-    "as open, close, force, prop, ledger. A line that starts with { is a JSON command. Ctrl-D ends.",
+    + "\n\n"
+    + tr(
+        "Type a line to act: a reader scans it, a terminal shows that person or QR code, a relay takes a word such "
+        "as open, close, force, prop, ledger. A line that starts with { is a JSON command. Ctrl-D ends.",
+        "输入一行即执行:读头扫描该文本,终端显示该人员或二维码,继电器接受 open、close、force、prop、ledger 等词。"
+        "以 { 开头的行是 JSON 命令。按 Ctrl-D 结束。",
+    )
+    + "\n\n  lintel simulate relay --id door-1",
 )
 
 _More = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help=tr("Any other option; --set help=1 lists them.", "其他选项")),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help=tr("Any other option; --set help=1 lists them.", "其他选项;--set help=1 列出全部"),
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help=tr("Events as JSON lines.", "以 JSON 行输出事件"))]
 _Stay = Annotated[bool, typer.Option("--stay", help=tr("Go on when the input ends.", "输入结束后继续运行"))]
@@ -34,7 +44,7 @@ def _spec(kind: str, more: list[str] | None, **values: object) -> dict[str, Any]
     for pair in more or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--set")
+            raise typer.BadParameter(tr(f"{pair!r} is not NAME=VALUE", f"{pair!r} 不是 NAME=VALUE"), param_hint="--set")
         extra[name.replace("-", "_")] = value
     return {"kind": kind} | {k: v for k, v in values.items() if v is not None} | extra
 
@@ -55,7 +65,8 @@ def _options_help(kind: str) -> str:
     from lintel.simulators.host import part_class  # noqa: PLC0415
 
     lines = [f"  {f.name} = {f.default!r}  {f.metadata['help']}" for f in fields(part_class(kind).options_class)]
-    return f"Options of {kind} (--set NAME=VALUE):\n" + "\n".join(lines)
+    head = tr(f"Options of {kind} (--set NAME=VALUE):", f"{kind} 的选项(--set NAME=VALUE):")
+    return head + "\n" + "\n".join(lines)
 
 
 def _run(specs: list[dict[str, Any]], *, as_json: bool, stay: bool) -> None:
@@ -73,22 +84,27 @@ def _run(specs: list[dict[str, Any]], *, as_json: bool, stay: bool) -> None:
     try:
         asyncio.run(live())
     except (SimulatorError, OSError) as error:
-        print(f"lintel simulate: {error}", file=sys.stderr)
+        print(f"lintel simulate: {told(error)}", file=sys.stderr)
         raise typer.Exit(2) from None
 
 
 @app.command(
     "qr-reader",
-    help=tr("A serial QR reader on a pty. A typed line is scanned.", "串口二维码读头,输入一行即扫描一次。") + "\n\n"
-    "Example: lintel simulate qr-reader --link ./gate-qr --framing crlf\n\n"
-    'A picture is read as optics would: {"cmd":"scan","picture":"pass.png"}. Faults: '
-    '{"cmd":"unplug"}, "replug", "half".',
+    help=tr("A serial QR reader on a pty. A typed line is scanned.", "串口二维码读头,输入一行即扫描一次。")
+    + "\n\n  lintel simulate qr-reader --link ./gate-qr --framing crlf\n\n"
+    + tr(
+        'A picture is read as optics would: {"cmd":"scan","picture":"pass.png"}. Faults: '
+        '{"cmd":"unplug"}, "replug", "half".',
+        '图片按光学方式读取:{"cmd":"scan","picture":"pass.png"}。故障:{"cmd":"unplug"}、"replug"、"half"。',
+    ),
 )
 def qr_reader(
     link: Annotated[str | None, typer.Option(help=tr("Stable path of the serial port.", "串口的固定路径"))] = None,
-    framing: Annotated[str, typer.Option(help="cr, crlf, lf, none, ssi or acknak")] = "crlf",
-    baud: Annotated[int, typer.Option(help=tr("Line speed; 0: no delay.", "波特率"))] = 9600,
-    name: Annotated[str, typer.Option(help=tr("Name in events.", "名称"))] = "qr-reader",
+    framing: Annotated[
+        str, typer.Option(help=tr("cr, crlf, lf, none, ssi or acknak", "分帧:cr、crlf、lf、none、ssi 或 acknak"))
+    ] = "crlf",
+    baud: Annotated[int, typer.Option(help=tr("Line speed; 0: no delay.", "波特率;0:没有延迟"))] = 9600,
+    name: Annotated[str, typer.Option(help=tr("Name in events.", "事件中的名称"))] = "qr-reader",
     more: _More = None,
     *,
     as_json: _Json = False,
@@ -100,16 +116,21 @@ def qr_reader(
 
 @app.command(
     "face-terminal",
-    help=tr("A face terminal with its own person list and relay.", "人脸终端,自带人员库和继电器。") + "\n\n"
-    "Example: lintel simulate face-terminal --id 1026700 --broker 127.0.0.1:1883 --set heartbeat=5\n\n"
-    "A typed line is the id of a person who steps in front, or else a QR text; "
-    '{"cmd":"stranger"}, {"cmd":"ledger"}.',
+    help=tr("A face terminal with its own person list and relay.", "人脸终端,自带人员库和继电器。")
+    + "\n\n  lintel simulate face-terminal --id 1026700 --broker 127.0.0.1:1883 --set heartbeat=5\n\n"
+    + tr(
+        "A typed line is the id of a person who steps in front, or else a QR text; "
+        '{"cmd":"stranger"}, {"cmd":"ledger"}.',
+        '输入一行:走到终端前的人员编号,否则为二维码文本;{"cmd":"stranger"}、{"cmd":"ledger"}。',
+    ),
 )
 def face_terminal(
-    dialect: Annotated[str, typer.Option(help=tr("mqtt-face, yld or luozhi", "协议方言"))] = "mqtt-face",
-    device: Annotated[str | None, typer.Option("--id", help=tr("Device id in its topics.", "设备编号"))] = None,
+    dialect: Annotated[
+        str, typer.Option(help=tr("mqtt-face, yld or luozhi", "协议方言:mqtt-face、yld 或 luozhi"))
+    ] = "mqtt-face",
+    device: Annotated[str | None, typer.Option("--id", help=tr("Device id in its topics.", "主题中的设备编号"))] = None,
     broker: _Broker = "127.0.0.1:1883",
-    persons: Annotated[Path | None, typer.Option(help=tr("JSON file with persons.", "人员文件"))] = None,
+    persons: Annotated[Path | None, typer.Option(help=tr("JSON file with persons.", "人员的 JSON 文件"))] = None,
     more: _More = None,
     *,
     as_json: _Json = False,
@@ -124,12 +145,14 @@ def face_terminal(
 
 @app.command(
     "relay",
-    help=tr("A relay with a door and its position switch.", "继电器、门和门磁。") + "\n\n"
-    "Example: lintel simulate relay --id door-1 --set open_after=1 --set close_after=3\n\n"
-    "Type open, close, force, prop, button or ledger.",
+    help=tr("A relay with a door and its position switch.", "继电器、门和门磁。")
+    + "\n\n  lintel simulate relay --id door-1 --set open_after=1 --set close_after=3\n\n"
+    + tr("Type open, close, force, prop, button or ledger.", "可输入 open、close、force、prop、button 或 ledger。"),
 )
 def relay(
-    device: Annotated[str | None, typer.Option("--id", help=tr("Device id and topic prefix.", "设备编号"))] = None,
+    device: Annotated[
+        str | None, typer.Option("--id", help=tr("Device id and topic prefix.", "设备编号,也是主题前缀"))
+    ] = None,
     broker: _Broker = "127.0.0.1:1883",
     more: _More = None,
     *,
@@ -142,14 +165,15 @@ def relay(
 
 @app.command(
     "fleet",
-    help=tr("Several devices in one process.", "一个进程里的多台设备。") + "\n\n"
-    "Example: lintel simulate fleet site.json\n\n"
-    'The file: {"defaults": {"broker": "127.0.0.1:1883"}, "parts": [{"kind": "relay", "id": '
-    '"door-1"}, ...]}. Commands\n'
-    'name the device: {"cmd":"force","id":"door-1"}.',
+    help=tr("Several devices in one process.", "一个进程里的多台设备。")
+    + "\n\n  lintel simulate fleet site.json\n\n"
+    + tr("The file: ", "文件:")
+    + '{"defaults": {"broker": "127.0.0.1:1883"}, "parts": [{"kind": "relay", "id": "door-1"}, ...]}. '
+    + tr("Commands name the device: ", "命令中写明设备:")
+    + '{"cmd":"force","id":"door-1"}.',
 )
 def fleet(
-    file: Annotated[Path, typer.Argument(help=tr("JSON file with the devices.", "设备清单"))],
+    file: Annotated[Path, typer.Argument(help=tr("JSON file with the devices.", "设备清单的 JSON 文件"))],
     *,
     as_json: _Json = False,
     stay: _Stay = False,
@@ -161,6 +185,6 @@ def fleet(
     try:
         specs = fleet_specs(file.read_text("utf-8"))
     except (SimulatorError, OSError) as error:
-        print(f"lintel simulate: {error}", file=sys.stderr)
+        print(f"lintel simulate: {told(error)}", file=sys.stderr)
         raise typer.Exit(2) from None
     _run(specs, as_json=as_json, stay=stay)

@@ -1,16 +1,5 @@
-"""User-facing text in English and Chinese; LC_ALL, LC_MESSAGES or LANG decides."""
+"""The command line's texts; see `lintel.edge.text`."""
 
-import os
+from lintel.edge.text import chinese, told, tr
 
-
-def chinese() -> bool:
-    """Whether this user reads Chinese."""
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
-        if value := os.environ.get(name):
-            return value.lower().startswith("zh")
-    return False
-
-
-def tr(en: str, zh: str) -> str:
-    """The one of two texts that this user reads."""
-    return zh if chinese() else en
+__all__ = ["chinese", "told", "tr"]
