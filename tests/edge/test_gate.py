@@ -201,6 +201,18 @@ def test_a12_neither_a_block_nor_a_lockdown_closes_an_exit(tmp_path):
     run(body, tmp_path)
 
 
+def test_b15_both_times_are_kept_and_the_gateways_orders(tmp_path):
+    async def body(rig):
+        await rig.allow("alice")
+        for device_time in (None, 0.0, T0 - 3600.25, 4_070_908_800.0):
+            assert await rig.present("alice", device_time=device_time) == "granted"
+        found = rig.decisions()
+        assert [e.device_ts for e in found] == [0, 0, int((T0 - 3600.25) * 1000), 4_070_908_800_000]
+        assert {e.ts for e in found} == {T0 * 1000}
+
+    run(body, tmp_path)
+
+
 def test_b14_what_a_device_sends_again_is_counted_and_told_once_per_device(tmp_path):
     async def body(rig):
         await rig.allow("alice")

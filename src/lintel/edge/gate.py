@@ -38,6 +38,8 @@ Receipt = asyncio.Future[None]
 
 REMEMBERED = 60.0
 """Seconds for which a record that led to an order leads to no other, whatever became of its commit."""
+INSTANT = 0.05
+"""A shorter wait makes no presentation older (s)."""
 QUEUE = 64
 """Presentations that may wait at one door; beyond it the driver waits, and so does the device."""
 
@@ -118,10 +120,12 @@ class Gate:
         if found.use is not None and decision.opens:
             if await self._consume(found, reading, decision, now, receipt):
                 await self._open(reading, now)
+        elif decision.opens:
+            # written down in the next turn of the loop: the order has left by then, and waits for nothing
+            asyncio.get_running_loop().call_soon(self._journal, reading, decision, now, receipt, found)
+            await self._open(reading, now)
         else:
             self._journal(reading, decision, now, receipt, found)
-            if decision.opens:
-                await self._open(reading, now)
 
     def waiting(self, door: str) -> int:
         """Presentations queued at a door."""
@@ -138,8 +142,8 @@ class Gate:
 
         A record is seen twice although it is not stored when its commit failed and the device sent it again.
         """
-        if reading.mono is not None:
-            reading = replace(reading, age=reading.age + max(0.0, now.mono - reading.mono), mono=now.mono)
+        if reading.mono is not None and (waited := now.mono - reading.mono) > INSTANT:
+            reading = replace(reading, age=reading.age + waited, mono=now.mono)
         key = (reading.device, reading.record)
         if reading.record and now.mono - self._ordered.get(key, -math.inf) < REMEMBERED:
             self._remember(key, now.mono)
@@ -169,10 +173,11 @@ class Gate:
         A disk that does not answer holds this visitor up, not who stands behind: after `order_s` the door stays shut,
         whatever becomes of the use.
         """
-        assert found.use is not None  # noqa: S101  the caller asked
-        events = decided(reading, decision, now, found), decided(reading, Decision(found.spent), now, found)
+        use = found.use
+        assert use is not None  # noqa: S101  the caller asked
+        granted, refused = (decided(reading, d, now, found) for d in (decision, Decision(Reason.ALREADY_USED)))
         deadline = time.monotonic() + self.order_s
-        taking = self.store.allowlist.consume(found.use, *events, deadline=deadline)
+        taking = self.store.allowlist.consume(use, granted, refused, deadline=deadline)
         late = not (await asyncio.wait({taking}, timeout=self.order_s))[0]
         if late:
             log.warning("door %s: a use is not stored after %.0f s, denied", reading.door, self.order_s)
@@ -184,7 +189,7 @@ class Gate:
                 log.warning("door %s: a use could not be recorded, denied: %s", reading.door, e)
                 self._journal(reading, Decision(Reason.STORAGE_READ_ONLY), now, receipt, found)
                 return False
-            event = events[0] if won else events[1]
+            event = granted if won else replace(refused, reason=self.witness.spent(use))
             self.health.decided(reading.door, event.reason)
             self.ledger.show(event)
             if won and late:
@@ -210,6 +215,7 @@ class Gate:
         outcome = await self.execute(order)
         self.health.ordered(order.door, outcome)
         if outcome is not Outcome.EXECUTED:
+            await asyncio.sleep(0)  # the decision is written down first
             usual = outcome is Outcome.UNKNOWN_OUTCOME  # of a lock that never answers; the journal has each
             level = logging.INFO if usual else logging.WARNING
             log.log(level, "door %s: order %s to %s: %s", order.door, order.id, order.device, outcome)

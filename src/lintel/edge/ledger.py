@@ -114,7 +114,7 @@ def decided(reading: Reading, decision: Decision, now: Instant, found: Found | N
         door=reading.door, device=reading.device, result="open" if decision.opens else "deny",
         reason=decision.reason, person=credential.person if credential else "",
         credential=credential.id if credential else "", method=reading.method, direction=reading.direction,
-        record=reading.record, detail=reading.detail[:256],
+        record=reading.record, detail=reading.detail[:256], device_ts=int((reading.device_time or 0.0) * 1000),
     )  # fmt: skip
 
 

@@ -282,6 +282,7 @@ class DoorState:
 class Event:
     """One line of the journal before it has a place in it. `ts` is Unix milliseconds, `mono` monotonic seconds.
 
+    `device_ts` is the time that the device's own clock gave to the presentation (Unix ms; 0: none): kept, not trusted.
     `type` is for example `access.decision` or `alarm.raised`. No raw credential and no secret ever stands here.
     """
 
@@ -302,3 +303,4 @@ class Event:
     record: str = ""
     detail: str = ""
     count: int = 1
+    device_ts: int = 0
