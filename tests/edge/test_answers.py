@@ -1,10 +1,12 @@
 """What the control socket answers about imports and lockdown, over a real store and gate."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 from lintel.edge.answers import Answers
+from lintel.edge.errors import StoreError
 from lintel.edge.model import Fact, Stream
 
 from .rig import Rig
@@ -42,5 +44,27 @@ def test_the_alarm_of_a_loss_stands_until_an_operator_calls_a_list_whole(tmp_pat
             await rig.flush()
             said = [detail for _, detail in rows(rig, "allowlist.import")]
             assert [", called the whole list after a loss" in detail for detail in said] == [False, False, True]
+
+    asyncio.run(main())
+
+
+def test_a_lockdown_that_can_not_be_stored_holds_and_says_so(tmp_path):
+    async def main():
+        async with Rig(tmp_path) as rig:
+            await rig.allow("alice")
+            rig.store.writer._fault = StoreError("disk_full", "as if the disk were full")
+            rig.store.writer._attempt = time.monotonic() + 3600
+            answer = await answers(rig)._lockdown({"groups": [], "on": True})
+            assert answer == {"lockdown": ["public"], "durable": False}
+            await rig.gate.present(rig.reading("alice"))
+            await rig.gate.drain(10)
+            assert not rig.lock.orders
+            rig.store.writer._attempt = 0.0
+            async with asyncio.timeout(30):
+                while rig.store.allowlist.lockdown.waiting():
+                    await asyncio.sleep(0.02)
+            assert [e.reason for e in rig.decisions()] == ["lockdown"]
+            assert (await answers(rig)._lockdown({"groups": ["public"], "on": False}))["durable"]
+            assert await rig.present("alice") == "granted"
 
     asyncio.run(main())

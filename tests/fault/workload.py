@@ -85,7 +85,8 @@ class Life:
             )  # fmt: skip
             await self.when(done, tell("checkpoint", version))
         if number % 6 == 3:
-            await self.when(self.store.allowlist.set_lockdown([f"g{number}"], True), tell("lockdown", number))
+            locked = self.store.allowlist.set_lockdown([f"g{number}"], True)
+            await self.when(locked, lambda durable: ack("lockdown", number) if durable else None)
             await self.when(self.store.journal.acknowledged(plan.STREAMS[0], 1, 1), tell("upload", 1))
         return first + size
 

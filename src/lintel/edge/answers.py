@@ -128,6 +128,6 @@ class Answers:
         groups = set(params["groups"] or known)
         if unknown := groups - known:
             return {"unknown": sorted(unknown), "known": sorted(known)}
-        await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
+        durable = await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
         self.gate.ledger.audit("lockdown", "on" if params["on"] else "off", " ".join(sorted(groups)))
-        return {"lockdown": sorted(self.store.allowlist.site().lockdown)}
+        return {"lockdown": sorted(self.store.allowlist.site().lockdown), "durable": durable}

@@ -17,11 +17,10 @@ Use = CountedUse | PassUse | StepUse
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The facts, and the use that must be committed before an order; `spent` is the word if it was taken meanwhile."""
+    """The facts, and the use that must be committed before an order."""
 
     facts: Facts
     use: Use | None = None
-    spent: Reason = Reason.ALREADY_USED
 
 
 class _Known(NamedTuple):
@@ -30,7 +29,6 @@ class _Known(NamedTuple):
     credential: Credential | None = None
     verdict: Reason | None = None
     use: Use | None = None
-    spent: Reason = Reason.ALREADY_USED
 
 
 _NOBODY = _Known()
@@ -55,7 +53,14 @@ class Witness:
             known = self._known(reading, now)
         except StoreError:
             return Found(Facts(storage_fault=True))
-        return Found(self._facts(known, site, door, now), known.use, known.spent)
+        return Found(self._facts(known, site, door, now), known.use)
+
+    def spent(self, use: Use) -> Reason:
+        """Why a use was not taken: another presentation was faster."""
+        try:
+            return self.allowlist.spent(use)
+        except StoreError:
+            return Reason.ALREADY_USED
 
     def _known(self, reading: Reading, now: Instant) -> _Known:
         if reading.fault is not None:
@@ -136,7 +141,9 @@ class Witness:
             pass_id=row.pass_id,
         )
         use = StepUse(row.pass_id, step, reading.direction, row.use_limit)
-        return _Known(credential, use=use, spent=Reason.REPLAYED)
+        if self.allowlist.spent(use) is Reason.REPLAYED:  # said before the limit is asked
+            return _Known(credential, Reason.REPLAYED)
+        return _Known(credential, use=use)
 
 
 def _blocked(site: SiteData, credential: Credential, wall: float) -> bool:

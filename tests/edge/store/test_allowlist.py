@@ -230,6 +230,7 @@ def test_races_for_one_use(tmp_path: Path) -> None:
             assert sum(won) == limit
         reasons = [row.event.reason for row in store.journal.export(Stream.ACCESS)]
         assert (reasons.count("granted"), len(reasons)) == (5, 990)
+        assert reasons.count("replayed") == 329, "the same code of a rotating pass"
         found = store.allowlist.find(digest(1))
         assert found is not None
         assert found.uses == 3
@@ -242,6 +243,20 @@ def test_races_for_one_use(tmp_path: Path) -> None:
         assert await _race(store, StepUse(6, 99, Direction.OUT), 1) == [True]
 
     run(tmp_path, again)
+
+
+def test_a_use_lost_to_the_limit_is_not_called_a_replay(tmp_path: Path) -> None:
+    """Two codes of a rotating pass with one use race: the second was shown by nobody before, and stays so."""
+
+    async def body(store: Store) -> None:
+        uses = [StepUse(6, 99, Direction.IN, 1), StepUse(6, 99, Direction.OUT, 1), StepUse(6, 99, Direction.IN, 1)]
+        out = event(1), event(2, reason="refused")
+        assert await asyncio.gather(*(store.allowlist.consume(use, *out) for use in uses)) == [True, False, False]
+        reasons = [row.event.reason for row in store.journal.export(Stream.ACCESS)]
+        assert reasons == ["granted", "already_used", "replayed"]
+        assert [str(store.allowlist.spent(use)) for use in uses] == ["replayed", "already_used", "replayed"]
+
+    run(tmp_path, body)
 
 
 def _threads(path: Path, take) -> int:

@@ -175,7 +175,9 @@ def test_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         state_key(tmp_path)
 
 
-def test_a_key_that_a_power_cut_left_half_made_hinders_no_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_a_power_cut_left_half_made_hinders_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     (tmp_path / f".state.key.{os.getpid()}").write_text("half")
     assert len(state_key(tmp_path)) == 32

@@ -70,6 +70,9 @@ async def main():
         use = "taken"
     except StoreError as e:
         use = e.word
+    at_once = store.allowlist.set_lockdown({"north"}, True)
+    assert store.allowlist.site().lockdown == {"north"}
+    assert not await at_once, "said: not durable yet"
     (D / "filler").unlink()
     freed = time.monotonic()
     while store.writer.fault and time.monotonic() - freed < 6:
@@ -78,6 +81,9 @@ async def main():
     won = await store.allowlist.consume(CountedUse(digest(1)), event(902), event(903))
     people = [r.event.person for r in store.journal.export(Stream.ACCESS)]
     ok = verify(store.database).ok
+    while store.allowlist.lockdown.waiting():
+        await asyncio.sleep(0.1)
+    assert store.database.reader.execute("SELECT door_group FROM lockdown").fetchall() == [("north",)]
     await store.close()
     whole = people == [f"per_{i}" for i in range(400)] + ["per_902"]
     print(fault, use, took < 5, won, failed, acked, ok, whole, said[0][0], said[-1])

@@ -67,7 +67,7 @@ def test_the_writer_survives_what_nobody_foresaw(tmp_path: Path, monkeypatch: py
         with monkeypatch.context() as patch:
             patch.setattr(store.journal, "committed", broken)
             with pytest.raises(StoreError) as caught:
-                await asyncio.wait_for(store.allowlist.set_lockdown({"north"}, on=True), 5)
+                await asyncio.wait_for(store.allowlist.forget_steps(0.0), 5)
             assert caught.value.word == store.writer.fault == "commit_failed"
             assert await asyncio.wait_for(store.journal.append(event(1), now=True), 5) == 0, "kept in the ring"
         async with asyncio.timeout(10):

@@ -149,3 +149,8 @@ def lockdown(
             tr("in force, but not stored yet: a restart would not know it", "已生效,但尚未写入磁盘:重启后会失效"),
             err=True,
         )
+    if not answer["durable"]:
+        typer.echo(
+            tr("in force, but not stored yet: a restart would not know it", "已生效,但尚未写入磁盘:重启后会失效"),
+            err=True,
+        )

@@ -208,3 +208,5 @@ class Store:
             self._on_notice(notice, detail)
         else:
             self._on_notice(Notice.COMMIT_FAILED, "over")
+            if self.allowlist.lockdown.waiting():
+                self.allowlist.lockdown.store()

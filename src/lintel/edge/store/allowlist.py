@@ -7,11 +7,12 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Credential, Direction, Event, Status
+from lintel.edge.model import Credential, Event, Reason, Status
 from lintel.edge.passes import STEP_S
 from lintel.edge.schedules import Schedule
 from lintel.edge.store.apply import Applier, pass_name
@@ -24,31 +25,22 @@ from lintel.edge.store.changes import (
     STATUSES,
     Applied,
     Change,
-    CountedUse,
     PassRow,
-    PassUse,
     SiteData,
-    StepUse,
     Type,
     check_item,
 )
 from lintel.edge.store.connection import Connection, fault_word, sqlite
 from lintel.edge.store.database import Database
 from lintel.edge.store.journal import Journal
+from lintel.edge.store.lockdown import Lockdown
+from lintel.edge.store.uses import STEPS_KEPT, Use, split_digest, take, why_spent
 from lintel.edge.store.writer import Writer
-
-STEPS_KEPT = 20
-"""Shown steps of rotating passes are remembered for 20 x 30 s; a code is accepted for three steps at most."""
 
 _FIND = (
     "SELECT tail, id, person, kind, method, status, groups, valid_from, valid_to, schedule, use_limit, duress"
     " FROM credential WHERE key = ?"
 )
-
-
-def split_digest(digest: bytes) -> tuple[int, bytes]:
-    """(key, tail) under which a 16-byte digest is stored."""
-    return int.from_bytes(digest[:8], "big", signed=True), digest[8:]
 
 
 @lru_cache(4096)
@@ -67,7 +59,8 @@ class Allowlist:
         self.revision = 1
         self._changed = False  # writer thread: this group changed the list
         self._counted = 0  # writer thread: how many credentials it has then
-        self._site: tuple[int, SiteData] = (0, SiteData())
+        self._site: tuple[tuple[int, int], SiteData] = ((0, 0), SiteData())
+        self.lockdown = Lockdown(writer, self._touch)
         # kept by the writer, where there is one: counting on the loop would read the whole list through its small cache
         self._count = 0 if database.writable else count(database.reader)
 
@@ -120,14 +113,15 @@ class Allowlist:
 
     def site(self) -> SiteData:
         """Schedules, holidays, blocks, lockdown and the age of the list. Raises StoreError."""
-        revision, site = self._site
-        if revision != self.revision:
-            revision = self.revision  # read before the rows: a commit in between makes this snapshot stale, not wrong
+        known, site = self._site
+        now = self.revision, self.lockdown.turn  # before the rows: a commit in between makes it stale, not wrong
+        if known != now:
             try:
-                site = read_site(self._database.reader)
+                stored = read_site(self._database.reader)
             except (sqlite.Error, ValueError) as error:
                 raise self._unreadable(error) from None
-            self._site = revision, site
+            site = replace(stored, lockdown=self.lockdown.over(stored.lockdown))
+            self._site = now, site
         return site
 
     def count(self) -> int:
@@ -193,22 +187,13 @@ class Allowlist:
 
         return self._writer.submit(work, now=True, lone=True)
 
-    def set_lockdown(self, groups: Collection[str], on: bool) -> "asyncio.Future[None]":  # noqa: FBT001
-        """Lock door groups down, or lift it. Survives a restart."""
-        rows = [(group,) for group in groups]
-
-        def work(conn: Connection) -> None:
-            if on:
-                conn.executemany("INSERT OR IGNORE INTO lockdown VALUES (?)", rows)
-            else:
-                conn.executemany("DELETE FROM lockdown WHERE door_group = ?", rows)
-            self._changed = True
-
-        return self._writer.submit(work, now=True)
+    def set_lockdown(self, groups: Collection[str], on: bool) -> "asyncio.Future[bool]":  # noqa: FBT001
+        """Lock door groups down, or lift it: in force at once. False: not durable yet, a restart would not know it."""
+        return self.lockdown.set(groups, on=on)
 
     def consume(
         self,
-        use: CountedUse | PassUse | StepUse,
+        use: Use,
         granted: Event,
         refused: Event,
         *,
@@ -216,23 +201,28 @@ class Allowlist:
     ) -> "asyncio.Future[bool]":
         """Take one use, if there is one, and journal what came of it: one transaction, committed at once.
 
-        True: the use is durably taken, the door may open. Fails with StoreError when nothing could be stored; never
-        goes to the ring, because a use that is not in the database could be taken twice. So does what is reached only
-        after the `deadline` (monotonic seconds), behind a long import: nobody waits for that door any more.
+        True: the use is durably taken, the door may open. `refused` is journaled with the reason that `spent` gives.
+        Fails with StoreError when nothing could be stored; never goes to the ring, because a use that is not in the
+        database could be taken twice. So does what is reached only after the `deadline` (monotonic seconds), behind a
+        long import: nobody waits for that door any more.
         """
-        bodies = encode(granted), encode(refused)
 
         def work(conn: Connection) -> bool:
             if deadline is not None and time.monotonic() > deadline:
                 raise StoreError("commit_failed", "too late: the writer was busy, no use was taken")
             won = take(conn, use)
-            if won:
-                self._journal.write(conn, bodies[0], granted)
-            else:
-                self._journal.write(conn, bodies[1], refused)
+            event = granted if won else replace(refused, reason=why_spent(conn, use))
+            self._journal.write(conn, encode(event), event)
             return won
 
         return self._writer.submit(work, now=True)
+
+    def spent(self, use: Use) -> Reason:
+        """Why a use can not be taken: this very code was shown before, or none is left. Raises StoreError."""
+        try:
+            return why_spent(self._database.reader, use)
+        except sqlite.Error as error:
+            raise self._unreadable(error) from None
 
     async def forget_steps(self, wall: float) -> None:
         """Forget shown steps that no door accepts any more at this trusted time. Raises StoreError."""
@@ -257,6 +247,9 @@ class Allowlist:
         self._count = self._counted = count(conn)
         self.revision += 1  # whatever was read meanwhile is read again
 
+    def _touch(self) -> None:
+        self._changed = True
+
     def _finish(self, applier: Applier, *, whole: bool) -> Applied:
         if whole:
             applier.note({"fault": None, "restored": None})
@@ -273,34 +266,6 @@ class Allowlist:
     def _unreadable(self, error: Exception) -> StoreError:
         word = fault_word(error, self._database.directory)
         return StoreError(word, f"the allowlist can not be read: {error}")
-
-
-def take(conn: Connection, use: CountedUse | PassUse | StepUse) -> bool:
-    """Take one use with a single conditional statement: of two that race, the second finds nothing left."""
-    if isinstance(use, CountedUse):
-        key, tail = split_digest(use.digest)
-        return _count(conn, CREDENTIAL_SPACE, key, conn.execute(
-            "SELECT coalesce(use_limit, 1 << 62) FROM credential WHERE key = ? AND tail = ? AND status = 0", (key, tail)
-        ).fetchone())  # fmt: skip
-    if isinstance(use, PassUse):
-        return _count(conn, PASS_SPACE, use.pass_id, (use.limit,))
-    way = 0 if use.direction is Direction.IN else 1
-    conn.execute("DELETE FROM pass_step WHERE pass_id = ? AND step < ?", (use.pass_id, use.step - STEPS_KEPT))
-    done = conn.execute("INSERT OR IGNORE INTO pass_step VALUES (?, ?, ?)", (use.pass_id, use.step, way))
-    if done.rowcount != 1:
-        return False
-    return use.limit is None or _count(conn, PASS_SPACE, use.pass_id, (use.limit,))
-
-
-def _count(conn: Connection, space: int, name: int, limit: tuple[int] | None) -> bool:
-    if limit is None or limit[0] < 1:
-        return False
-    done = conn.execute(
-        "INSERT INTO use_count (space, id, uses) VALUES (?, ?, 1)"
-        " ON CONFLICT (space, id) DO UPDATE SET uses = uses + 1 WHERE uses < ?",
-        (space, name, limit[0]),
-    )
-    return bool(done.rowcount == 1)
 
 
 def count(conn: Connection) -> int:
