@@ -1,8 +1,10 @@
 """The broker's configuration, on a real mosquitto: accounts, refusals, TLS, and the embedded substitute."""
 
 import asyncio
+import os
 import signal
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -97,6 +99,29 @@ def test_wrong_passwords_and_strangers_are_refused():
                     await place.client(name, password=password).__aenter__()
             with pytest.raises(aiomqtt.MqttCodeError):
                 await place.client("anonymous").__aenter__()
+
+    asyncio.run(scene())
+
+
+def connections(port):
+    """The TCP connections of this process to a port of the loopback interface."""
+    for fd in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(fd.name))) as one:
+            if one.family == socket.AF_INET and one.getpeername()[1] == port:
+                yield one
+
+
+def test_packets_leave_at_once_on_both_ends():
+    """Without TCP_NODELAY a QoS 1 round trip takes 40 to 90 ms. Control: a socket that nobody told to has it off."""
+    with socket.socket() as plain:
+        assert not plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    async def scene():
+        async with site() as place:
+            assert "set_tcp_nodelay true" in (place.folder / "mosquitto.conf").read_text().splitlines()
+            async with running(driver_for(place.port), Recorder()):
+                found = [s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for s in connections(place.port)]
+            assert found == [1]
 
     asyncio.run(scene())
 

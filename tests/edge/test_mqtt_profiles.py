@@ -8,6 +8,7 @@ import tomllib
 import tracemalloc
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -178,6 +179,24 @@ def test_a_document_is_bounded():
             decode(bad + b"")
         assert "CANARY" not in str(error.value)
     assert decode(b'{"a":1,"a":2}') == {"a": 2}
+
+
+HOSTILE_RECORDS = ["1\n2", "\x1b[2J", "\u202e1", "一", "\x00", "9" * 65, "9" * 66, "9" * 100_000, "1'--\t"]
+
+
+def test_the_id_of_a_record_is_printable_bounded_and_its_own():
+    (record,) = (replace(m, record=m.record[:1]) for m in FACE.message if m.name == "record")
+    seen = [read(record, {"info": {"RecordID": said}}).record for said in HOSTILE_RECORDS]
+    assert len(set(seen)) == len(seen)
+    assert all(r.isascii() and r.isprintable() and 0 < len(r) <= 64 for r in seen)
+    assert [read(record, {"info": {"RecordID": said}}).record for said in ("17", 17, "a-B 1:2")] == [
+        "17",
+        "17",
+        "a-B 1:2",
+    ]
+    for nothing in (None, "", [], {}, True):
+        assert read(record, {"info": {"RecordID": nothing}}).message.reply is None
+    assert read(record, {"info": {"RecordID": "17"}}).message.reply == "record_ack"
 
 
 BOMBS = {  # 3.9 MB each

@@ -90,7 +90,8 @@ class Line:
             if self._master != master or not self.open:
                 return False
             try:
-                os.write(master, part)
+                while part:
+                    part = part[os.write(master, part) :]
             except OSError:  # a full buffer: the host has the port open but does not read
                 return False
         return True

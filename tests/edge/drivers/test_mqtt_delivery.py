@@ -229,6 +229,22 @@ def test_a_failed_receipt_drops_the_line_and_the_reading_comes_back():
     asyncio.run(scene())
 
 
+def test_what_names_no_record_gets_no_push_ack():
+    bad = [b"{", json.dumps(rec(record=None)).encode(), json.dumps(rec(record=["1"])).encode()]
+
+    async def scene():
+        async with stage() as (_, _, inlet, client):
+            await client.subscribe(f"mqtt/face/{A}")
+            for payload in [*bad, json.dumps(rec("p-1", "9", similarity1="-1")).encode()]:
+                await publish(client, rec_topic(), payload)
+            await until(lambda: len(inlet.readings) == 4)
+            acked = json.loads((await anext(client.messages)).payload)["info"]
+            assert acked == {"PushAckType": 2, "SnapOrRecordID": "9"}, "malformed, but it is stored, and it has a name"
+            assert len(client.messages) == 0
+
+    asyncio.run(scene())
+
+
 def test_the_terminal_gets_its_push_ack_only_after_the_receipt():
     class Slow(Recorder):
         async def present(self, reading):

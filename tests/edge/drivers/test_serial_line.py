@@ -260,12 +260,17 @@ def test_noise_is_cheap_and_said_once(tmp_path):
 
     async def scene(rig, driver, inlet):
         noise = bytes(range(128, 256)) + b"\x00\r"
-        start, before = time.monotonic(), time.process_time()
-        while time.monotonic() < start + 2:
-            await rig.write(noise)
-            await asyncio.sleep(len(noise) / 11_520)
-        assert time.process_time() - before < 0.2  # 10 %, this test's own writing included
-        assert len(inlet.readings) <= 8
+        begin, shares = time.monotonic(), []
+        for _ in range(3):  # a neighbour on the machine makes a second dear, not all of them
+            start, before, own = time.monotonic(), time.process_time(), 0.0
+            while time.monotonic() < start + 1:
+                writing = time.process_time()
+                await rig.write(noise)
+                own += time.process_time() - writing
+                await asyncio.sleep(len(noise) / 11_520)
+            shares.append((time.process_time() - before - own) / (time.monotonic() - start))
+        assert min(shares) < 0.05
+        assert len(inlet.readings) <= 6 + time.monotonic() - begin
         await rig.write(b"GOOD\r")
         await until(lambda: DIGEST(Method.QR, "GOOD") in inlet.digests())
         (fact,) = inlet.facts

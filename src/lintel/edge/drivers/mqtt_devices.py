@@ -1,7 +1,7 @@
 """The devices on an MQTT line: who they are, whether they are there, how much they may send. No I/O."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -160,7 +160,7 @@ def routes(terminals: Sequence[Terminal], gateway: str) -> dict[str, Route]:
     for route in found.values():
         possible = [m for g in route.groups for m in g.messages]
         if route.owner is not None and possible and all(m.kind in PRESENTATIONS for m in possible):
-            route.presents = possible[0]
+            route.presents = replace(possible[0], reply=None)  # what can not be read names no record
     return found
 
 

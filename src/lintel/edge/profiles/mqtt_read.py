@@ -4,9 +4,10 @@ Only `decode` raises, and only `BadFrame`. Everything after it is total: fields 
 out of range become "absent" or `malformed`, never an exception.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Final, cast
 
@@ -23,6 +24,7 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 MAX_VALUES: Final = 20_000
 """Most values in a message: 4 MB of "[[],[],..." would hold up all doors for half a second and take 100 MB."""
 
+_LONGEST_RECORD = 64
 _HUGE = 10**18
 _DECODER = msgspec.json.Decoder()
 
@@ -33,7 +35,8 @@ class Seen:
 
     `score`, `liveness` 0 to 1; `time` Unix seconds by the device's clock, else None.
     `live` is whether the profile's own conditions for a live event hold (the clock is not looked at). `malformed`:
-    a field that is needed is missing or is no value of its kind. `raw_record` is what `record` is in JSON.
+    a field that is needed is missing or is no value of its kind. `raw_record` is what `record` is in JSON. What should
+    name a record and does not has a `message` without `reply`.
     """
 
     message: Message
@@ -128,7 +131,9 @@ def read(message: Message, document: JsonValue, zone: tzinfo = UTC, near: float 
     liveness, bad_liveness = _share(message.liveness, document, fold=fold)
     raw = find(document, message.record[0], fold=fold) if message.record else None
     parts = [text(find(document, p, fold=fold)) for p in message.record]
-    record = "-".join(p for p in parts if p is not None)[:64] if parts and parts[0] else ""
+    record = _record("-".join(p for p in parts if p is not None)) if parts and parts[0] else ""
+    if message.record and not record:
+        message = replace(message, reply=None)  # nothing to name in an acknowledgement
     facts = [(name, text(find(document, p, fold=fold))) for name, p in message.detail.items()]
     return Seen(
         message=message,
@@ -163,6 +168,13 @@ def answered(answer: Answer, document: JsonValue) -> tuple[str, bool] | None:
 
 def _all(wanted: Mapping[str, str | int | bool], document: JsonValue, *, fold: bool = False) -> bool:
     return all(same(find(document, pointer, fold=fold), literal) for pointer, literal in wanted.items())
+
+
+def _record(text: str) -> str:
+    """A record's id as the journal keeps it: printable and bounded, and never that of another record."""
+    if len(text) <= _LONGEST_RECORD and text.isascii() and text.isprintable():
+        return text
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _credential(message: Message, document: JsonValue) -> tuple[str, bool]:
