@@ -117,8 +117,8 @@ def programs(level: str) -> None:
         )
         raise Failed
     say(
-        f"{names} is not installed (`apt-get install {names}` as root); going on without: the demo has a broker of its own",
-        f"未安装 {names}（以 root 运行 `apt-get install {names}`）；演示将使用内置的消息代理",
+        f"{names} is not installed (`apt-get install {names}` as root); the demo will use a broker of its own",
+        f"未安装 {names}（以 root 运行 `apt-get install {names}`）；演示用内置代理",
     )
 
 

@@ -124,7 +124,6 @@ class Daemon:
         await self._cleanup.aclose()
 
     def _line(self, table: SerialLine | MqttLine) -> Running:
-        options = table.model_dump(exclude_defaults=True, exclude={"id", "driver", "password"}, mode="json")
         devices = [
             Device(d.id, d.address, d.door, d.direction, self.config.profile(d))
             for d in self.config.device
@@ -136,7 +135,7 @@ class Daemon:
             self.clock, self.digest, new_id, self.config.site.timezone, f"lintel-{self.config.site.id:08x}", passwords
         )
         build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
-        line = Line(table.id, table.driver, options)
+        line = Line(table.id, table.driver, table.options())
         limit = SERIAL_LIMIT if isinstance(table, SerialLine) else BROKER_LIMIT
         return Running(line, build(line, devices, context), Keeper(table.id, self._report, limit), devices)
 
