@@ -101,6 +101,8 @@ PHRASES: Final = {
     "{}, the name of the file": "{},即文件名",
     "at least one sample with direction 'in'": "至少一个 direction 为 in 的样例",
     "a sample with direction 'out', since there are commands": "一个 direction 为 out 的样例,因为有指令",
+    "one with direction 'in' of the message {}": "一个 direction 为 in、属于消息 {} 的样例",
+    "one with direction 'out' and order = { command = {} }": "一个 direction 为 out、order 的 command 为 {} 的样例",
     "the profile makes {} of this order": "档案由此指令得出 {}",
     "{}, but the profile understands {}": "{},但档案理解为 {}",
     "data: a profile holds no {}": "数据:档案中不能有 {}",
@@ -197,6 +199,7 @@ PHRASES: Final = {
         "{} 由更新的 Lintel 写入(结构版本 {},本版本认识 {})"
     ),
     "{} has an older schema and the disk is read-only": "{} 的结构较旧,而磁盘只读",
+    "{} has an older schema and the disk can not be written": "{} 的结构较旧,而磁盘无法写入",
     "{}: damaged, or this is not its key": "{}:已损坏,或密钥不符",
     "{}: its log can not be replayed: {}": "{}:其日志无法重放:{}",
     "{} does not exist and can not be made: the disk is read-only": "{} 不存在,且无法创建:磁盘只读",
