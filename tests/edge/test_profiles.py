@@ -58,7 +58,7 @@ def test_every_profile_is_right(name):
     assert check_samples(profile) == []
     assert profile.source
     assert profile.title
-    assert {s.direction for s in profile.samples} == ({"in", "out"} if profile.spec.has_commands else {"in"})
+    assert {s.direction for s in profile.samples} == ({"in", "out"} if profile.spec.orders else {"in"})
     assert all(s.source and s.firmware for s in profile.samples)
 
 
@@ -84,12 +84,19 @@ def test_control_a_changed_sample_fails(name):
         assert [m.where.split(".")[0] for m in found] == [f"sample[{number}]"]
 
 
-def test_control_samples_are_demanded(tmp_path):
-    profile = builtin()["cipherlab-serial"]
-    ins = tuple(s for s in profile.samples if s.direction == "in")
-    assert "'out'" in str(check_samples(dataclasses.replace(profile, samples=ins))[0])
-    outs = tuple(s for s in profile.samples if s.direction == "out")
-    assert "'in'" in str(check_samples(dataclasses.replace(profile, samples=outs))[0])
+@pytest.mark.parametrize("name", builtin())
+def test_control_each_message_and_each_thing_that_is_said_needs_its_sample(name):
+    """A profile that loses all samples of one kind is found out, and the kind is named."""
+    profile = builtin()[name]
+    kinds = {f"command = {order!r}" for order in profile.spec.orders}
+    if profile.driver == "mqtt_terminal":
+        kinds |= {f"the message {m.name!r}" for m in profile.spec.message}
+    without = check_samples(dataclasses.replace(profile, samples=()))
+    assert {k for k in kinds if any(k in m.expected for m in without)} == kinds
+    assert len(without) == len(kinds) + 1
+    for sample in profile.samples:
+        rest = tuple(s for s in profile.samples if s is not sample)
+        assert len(check_samples(dataclasses.replace(profile, samples=rest))) <= 1
 
 
 # Mistakes

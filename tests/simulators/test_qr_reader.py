@@ -67,6 +67,8 @@ def png(text, scale=4, rotate=0, blur=0.0, contrast=1.0):
         ("cr", (), b"L1:AB\r"),
         ("lf", (), b"L1:AB\n"),
         ("none", (), b"L1:AB"),
+        ("tab", (), b"L1:AB\t"),
+        ("stxetx", (), b"\x02L1:AB\x03"),
         ("crlf", ("--prefix", "QR", "--aim", "true"), b"QR]Q1L1:AB\r\n"),
     ],
 )
@@ -205,69 +207,6 @@ def test_unplug_breaks_the_port_and_replug_brings_the_link_back(tmp_path):
 
     drive(work, link)
     assert not os.path.lexists(link), "the link is taken away at the end"
-
-
-def test_zk_trigger(tmp_path):
-    async def work(sim, open_port):
-        port = await open_port()
-        assert (await sim.command("scan", text="A"))["sent"] == 0, "nothing is read before the trigger"
-        assert port.read(5) == b""
-        port.write(b"T")
-        await sim.event("asked", what="start")
-        assert (await sim.command("scan", text="A"))["sent"] == 1
-        assert (await sim.command("scan", text="A"))["sent"] == 0, "one trigger, one code"
-        assert port.read(3) == b"A\r\n"
-        port.write(b"T")
-        port.timeout = 2
-        assert port.read_until(b"\n") == b"%%NoRead\r\n"
-        port.write(b"TP")
-        await sim.event("asked", what="stop")
-        assert (await sim.command("scan", text="A"))["sent"] == 0
-
-    drive(work, tmp_path / "qr", "--mode", "triggered", "--read-time", "0.4")
-
-
-def test_newland_commands_are_answered(tmp_path):
-    def ask(word):
-        return b"\x7e\x010000#" + word + b";\x03"
-
-    async def work(sim, open_port):
-        port = await open_port()
-        port.write(bytes.fromhex("7E013030303023") + b"SCNMOD0" + bytes.fromhex("3B03"))
-        assert port.read(18) == b"\x02\x010000#SCNMOD0\x06;\x03"
-        assert (await sim.command("scan", text="A"))["sent"] == 0
-        port.write(bytes.fromhex("7E013030303023 53434E54524731 3B03"))
-        assert port.read(18) == bytes.fromhex("020130303030 23 53434E54524731 06 3B03".replace(" ", ""))
-        assert (await sim.command("scan", text="A"))["sent"] == 1
-        assert port.read(3) == b"A\r\n"
-        port.write(ask(b"RRDDUR99999"))
-        assert port.read(22) == b"\x02\x010000#RRDDUR99999\x15;\x03"
-        port.write(ask(b"NOSUCH1"))
-        assert port.read(18) == b"\x02\x010000#NOSUCH1\x05;\x03"
-
-    drive(work, tmp_path / "qr", "--commands", "newland")
-
-
-def test_honeywell_and_cipherlab(tmp_path):
-    async def honeywell(sim, open_port):
-        port = await open_port()
-        port.write(b"\x16M\rPAPHHF.")
-        assert port.read(8) == b"PAPHHF\x06."
-        port.write(b"\x16T\r")
-        await sim.event("asked", what="start")
-        assert (await sim.command("scan", text="A"))["sent"] == 1
-
-    async def cipherlab(sim, open_port):
-        port = await open_port()
-        port.write(b"D")
-        await sim.event("asked", what="disable")
-        assert (await sim.command("scan", text="A"))["sent"] == 0
-        port.write(b"E")
-        await sim.event("asked", what="enable")
-        assert (await sim.command("scan", text="A"))["sent"] == 1
-
-    drive(honeywell, tmp_path / "qr", "--commands", "honeywell", "--mode", "triggered")
-    drive(cipherlab, tmp_path / "qr", "--commands", "cipherlab")
 
 
 def test_acknak_sends_again_until_acknowledged(tmp_path):

@@ -14,7 +14,10 @@ from lintel.simulators.parts import Emit, JsonMap, Part, PartOptions, opt
 from lintel.simulators.pictures import Code, look
 from lintel.simulators.scanner_commands import Ask, CommandStream, Family
 
-_SUFFIX = {"cr": b"\r", "lf": b"\n", "crlf": b"\r\n", "none": b"", "acknak": b"\r", "ssi": b"\r"}
+_SUFFIX = {
+    "cr": b"\r", "lf": b"\n", "crlf": b"\r\n", "tab": b"\t", "stxetx": b"\x03", "none": b"", "acknak": b"\r",
+    "ssi": b"\r",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,15 @@ class ReaderOptions(PartOptions):
 
     id: str = opt("qr-reader", "name of the reader in commands and events")
     link: str = opt("", "stable path of the port, as under /dev/serial/by-id; empty: in the temporary folder")
-    framing: Literal["cr", "crlf", "lf", "none", "ssi", "acknak"] = opt("crlf", "cr, crlf, lf, none, ssi or acknak")
+    framing: Literal["cr", "crlf", "lf", "tab", "stxetx", "none", "ssi", "acknak"] = opt(
+        "crlf", "cr, crlf, lf, tab, stxetx, none, ssi or acknak"
+    )
     baud: int = opt(9600, "line speed; 0 sends without delay, as USB-CDC does")
     prefix: str = opt("", "text before every code")
     aim: bool = opt(default=False, text="send the AIM identifier, e.g. ]Q1")
     no_read: str = opt("%%NoRead", "text sent when no code is found; empty: nothing")
     commands: Family = opt(  # noqa: RUF009  opt is dataclasses.field
-        "zk", "command language: none, zk, newland, honeywell or cipherlab"
+        "zk", "command language: none, zk, newland, honeywell, cipherlab, keyence or opticon"
     )
     mode: Literal["continuous", "triggered"] = opt("continuous", "read at any time, or only after a trigger")
     read_time: float = opt(2.0, "seconds a trigger waits for a code")
@@ -206,7 +211,8 @@ class SerialReader(Part):
         text = self._options.prefix.encode() + aim + code.data
         if self._options.framing == "ssi" and self._packeted:
             return ssi.encode(ssi.Op.DECODE_DATA, bytes((ssi.QR_CODE,)) + text[: ssi.MAX_TEXT])
-        return text + _SUFFIX[self._options.framing]
+        start = b"\x02" if self._options.framing == "stxetx" else b""
+        return start + text + _SUFFIX[self._options.framing]
 
     async def _report(self, code: Code | None) -> int:
         if code is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-Family = Literal["none", "zk", "newland", "honeywell", "cipherlab"]
+Family = Literal["none", "zk", "newland", "honeywell", "cipherlab", "keyence", "opticon"]
 
 
 class Ask(StrEnum):
@@ -42,6 +42,19 @@ def _letters(meaning: dict[bytes, Ask]) -> Callable[[bytearray], Request | None]
             if letter in meaning:
                 return Request(meaning[letter])
         return None
+
+    return take
+
+
+def _lines(meaning: dict[bytes, Ask]) -> Callable[[bytearray], Request | None]:
+    """Commands that end with CR and are not answered."""
+
+    def take(buffer: bytearray) -> Request | None:
+        line, end, _ = bytes(buffer).partition(b"\r")
+        if not end:
+            return None
+        del buffer[: len(line) + 1]
+        return Request(meaning.get(line, Ask.NOTHING))
 
     return take
 
@@ -112,6 +125,8 @@ _TAKE: dict[str, Callable[[bytearray], Request | None]] = {
     "newland": _newland,
     "honeywell": _honeywell,
     "cipherlab": _letters({b"E": Ask.ENABLE, b"D": Ask.DISABLE}),
+    "keyence": _lines({b"LON": Ask.START, b"LOFF": Ask.STOP}),
+    "opticon": _lines({b"\x1bZ": Ask.START, b"\x1bY": Ask.STOP}),
 }
 
 

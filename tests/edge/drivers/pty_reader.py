@@ -37,7 +37,8 @@ class PtyReader:
         if self.profile.name == "zebra-ssi":
             body = bytes([5 + len(text), 0xF3, 0, 0, 0xF1]) + text.encode()
             return body + (0x10000 - sum(body)).to_bytes(2, "big")
-        return text.encode() + (b"\r" if self.profile.spec.framing.kind == "delimited" else b"")
+        end = self.profile.spec.framing.ends[:1] if self.profile.spec.framing.kind == "delimited" else b""
+        return self.profile.spec.strip.prefix + text.encode() + end
 
     async def write(self, data: bytes) -> None:
         while data:

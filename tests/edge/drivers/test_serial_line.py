@@ -306,6 +306,11 @@ TOKEN = (
         ("honeywell-serial", ("--commands", "honeywell", "--mode", "triggered", "--no-read", "NR")),
         ("cipherlab-serial", ("--commands", "cipherlab")),
         ("zebra-ssi", ("--framing", "ssi", "--packeted", "false", "--baud", "0")),
+        ("denso-qk20", ("--framing", "stxetx")),
+        ("datalogic-gryphon", ("--framing", "acknak", "--aim", "true")),
+        ("sick-idm", ("--framing", "tab", "--aim", "true")),
+        ("keyence-sr750", ("--framing", "cr", "--commands", "keyence", "--mode", "triggered", "--no-read", "ERROR")),
+        ("opticon-nlv", ("--framing", "cr", "--commands", "opticon", "--mode", "triggered", "--no-read", "")),
     ],
 )
 def test_every_profile_reads_a_simulated_reader(tmp_path, profile, options):

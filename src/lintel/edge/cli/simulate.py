@@ -101,7 +101,12 @@ def _run(specs: list[dict[str, Any]], *, as_json: bool, stay: bool) -> None:
 def qr_reader(
     link: Annotated[str | None, typer.Option(help=tr("Stable path of the serial port.", "串口的固定路径"))] = None,
     framing: Annotated[
-        str, typer.Option(help=tr("cr, crlf, lf, none, ssi or acknak", "分帧:cr、crlf、lf、none、ssi 或 acknak"))
+        str,
+        typer.Option(
+            help=tr(
+                "cr, crlf, lf, tab, stxetx, none, ssi or acknak", "分帧:cr、crlf、lf、tab、stxetx、none、ssi 或 acknak"
+            )
+        ),
     ] = "crlf",
     baud: Annotated[int, typer.Option(help=tr("Line speed; 0: no delay.", "波特率;0:没有延迟"))] = 9600,
     name: Annotated[str, typer.Option(help=tr("Name in events.", "事件中的名称"))] = "qr-reader",

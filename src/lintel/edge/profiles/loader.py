@@ -114,7 +114,7 @@ def _load(path: Path | Traversable, file: str) -> Profile:
 
 
 def check_samples(profile: Profile) -> list[Mistake]:
-    """Run the samples of a profile both ways; also demand at least one "in", and one "out" where it has commands."""
+    """Run the samples of a profile both ways; also demand one for each message and for all that the gateway says."""
     mistakes: list[Mistake] = []
     for number, sample in enumerate(profile.samples):
         where = f"sample[{number}]"
@@ -129,12 +129,23 @@ def check_samples(profile: Profile) -> list[Mistake]:
         if topic != sample.topic or not same_message(data, sample.data):
             got = f"{topic} {data.decode()}" if topic else data.hex(" ")
             mistakes.append(Mistake(where, f"the profile makes {got[:500]} of this order"))
-    directions = {s.direction for s in profile.samples}
-    if "in" not in directions:
-        mistakes.append(Mistake("sample", "expected at least one sample with direction 'in'"))
-    if profile.spec.has_commands and "out" not in directions:
-        mistakes.append(Mistake("sample", "expected a sample with direction 'out', since there are commands"))
-    return mistakes
+    return mistakes + list(_unproven(profile))
+
+
+def _unproven(profile: Profile) -> Iterator[Mistake]:
+    """What no sample shows."""
+    heard = [s for s in profile.samples if s.direction == "in"]
+    said = {(s.order or {}).get("command") for s in profile.samples if s.direction == "out"}
+    if not heard:
+        yield Mistake("sample", "expected at least one sample with direction 'in'")
+    if isinstance(profile.spec, MqttSpec):
+        shown = {mqtt.recognised(profile.spec, s.topic, s.data) for s in heard}
+        for message in profile.spec.message:
+            if message.name not in shown:
+                yield Mistake("sample", f"expected one with direction 'in' of the message {message.name!r}")
+    for name in profile.spec.orders:
+        if name not in said:
+            yield Mistake("sample", f"expected one with direction 'out' and order = {{ command = {name!r} }}")
 
 
 class _Builtin(Mapping[str, Profile]):

@@ -9,10 +9,10 @@ from pydantic import JsonValue
 from lintel.edge.errors import BadFrame
 from lintel.edge.profiles.fields import steps
 from lintel.edge.profiles.mqtt_read import Seen, answered, decode, names, read, recognise, says_something, text
-from lintel.edge.profiles.mqtt_spec import DEVICE, GATEWAY, Command, MqttSpec
+from lintel.edge.profiles.mqtt_spec import DEVICE, GATEWAY, Command, Message, MqttSpec
 from lintel.edge.profiles.samples import Meaning
 
-__all__ = ["MqttSpec", "body", "compose", "fill", "understand"]
+__all__ = ["MqttSpec", "body", "compose", "fill", "recognised", "understand"]
 
 
 SAMPLE_GATEWAY: Final = "gw1"
@@ -45,12 +45,8 @@ def understand(spec: MqttSpec, topic: str, data: bytes) -> list[Meaning]:
         document = decode(data)
     except BadFrame as error:
         return [{"kind": "bad_frame", "why": str(error)}]
-    on_topic = [(m, _device_in(t, topic)) for m in spec.message for t in m.topics]
-    possible = [m for m, name in on_topic if name is not None]
-    message = recognise(possible, document)
-    seen = read(message, document) if message is not None else None
-    if message is not None and seen is not None and says_something(seen):
-        name = next(n for m, n in on_topic if m is message and n is not None)
+    if (found := _said(spec, topic, document)) is not None:
+        message, name, seen = found
         stated = names(message.identity, document, fold=message.fold_keys)
         device = name or (stated[0] if stated else "")
         if not device or stated is None or any(s != device for s in stated):
@@ -59,11 +55,30 @@ def understand(spec: MqttSpec, topic: str, data: bytes) -> list[Meaning]:
     for verb, command in spec.command.items():
         answer = command.answer
         heard = [_device_in(t, topic) for t in answer.topics] if answer else []
-        if answer and any(name is not None for name in heard) and (found := answered(answer, document)):
+        if answer and any(name is not None for name in heard) and (told := answered(answer, document)):
             stated = names(answer.identity, document) or []
             device = next((n for n in [*heard, *stated] if n), "")
-            return [{"kind": "answer", "command": verb, "device": device, "order_id": found[0], "ok": found[1]}]
+            return [{"kind": "answer", "command": verb, "device": device, "order_id": told[0], "ok": told[1]}]
     return []
+
+
+def recognised(spec: MqttSpec, topic: str, data: bytes) -> str:
+    """The name of the profile's message that this is, or "": samples are to show each."""
+    try:
+        found = _said(spec, topic, decode(data))
+    except BadFrame:
+        return ""
+    return found[0].name if found is not None else ""
+
+
+def _said(spec: MqttSpec, topic: str, document: JsonValue) -> tuple[Message, str, Seen] | None:
+    """The message that a document on a topic is, the device that the topic names, and what it says."""
+    on_topic = [(m, _device_in(t, topic)) for m in spec.message for t in m.topics]
+    message = recognise([m for m, name in on_topic if name is not None], document)
+    seen = read(message, document) if message is not None else None
+    if message is None or seen is None or not says_something(seen):
+        return None
+    return message, next(n for m, n in on_topic if m is message and n is not None), seen
 
 
 def compose(spec: MqttSpec, order: Meaning) -> tuple[str, bytes]:

@@ -150,6 +150,6 @@ class MqttSpec:
     unconfirmed: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
 
     @property
-    def has_commands(self) -> bool:
-        """Whether such a device takes orders: then its profile needs an "out" sample."""
-        return bool(self.command)
+    def orders(self) -> tuple[str, ...]:
+        """What the gateway ever says, by name: each needs a sample."""
+        return tuple(self.command)

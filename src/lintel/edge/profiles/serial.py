@@ -65,12 +65,16 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """What stands around the text in a frame: literals, an AIM identifier (`]Q1`), letters of a code id."""
+    """What stands around the text in a frame: literals, an AIM identifier (`]Q1`), letters of a code id.
+
+    `needed`: a frame without the prefix has lost its beginning.
+    """
 
     __pydantic_config__ = STRICT
 
     prefix: Hex = b""
     suffix: Hex = b""
+    needed: bool = False
     aim_id: bool = False
     code_id: Annotated[int, Field(ge=0, le=4)] = 0
 
@@ -139,9 +143,10 @@ class SerialSpec:
     on_close: str = ""
 
     @property
-    def has_commands(self) -> bool:
-        """Whether the gateway ever sends anything: then the profile needs an "out" sample."""
-        return bool(self.command or self.ack or self.nak)
+    def orders(self) -> tuple[str, ...]:
+        """What the gateway ever says, by the names that samples use: each needs one."""
+        answers = (("ack", self.ack), ("nak", self.nak))
+        return (*(c.name for c in self.command), *(name for name, said in answers if said))
 
     def find(self, name: str) -> Command | None:
         """The command called `name`; None where the reader has none."""
@@ -206,6 +211,8 @@ def decode(spec: SerialSpec, frame: bytes) -> Heard:
         text = body
     elif spec.drop_flow_control:
         text = text.translate(None, _FLOW_CONTROL)
+    if spec.strip.needed and not text.startswith(spec.strip.prefix):
+        return bad("no prefix", text, damaged=True)
     text = _strip(spec.strip, text)
     if not text or any(text == word.encode() for word in spec.no_read):
         return NoRead()
