@@ -12,6 +12,8 @@ import time
 
 import aiomqtt
 
+LIMIT = 30.0
+"""Seconds that anything may take on a busy machine."""
 NODELAY = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
@@ -26,7 +28,7 @@ class Terminals:
         self.numbers = {i: itertools.count(1) for i in self.ids}
         self.sent, self.acked, self.tried = {}, set(), {}
         self.unlocks = {i: [] for i in self.ids}
-        self.connected = False
+        self.connections = 0
 
     async def __aenter__(self):
         self._tasks = asyncio.TaskGroup()
@@ -34,15 +36,19 @@ class Terminals:
         self._working = [self._tasks.create_task(self._receive())]
         if self.repush is not None:
             self._working.append(self._tasks.create_task(self._push_again()))
-        async with asyncio.timeout(5):
-            while not self.connected:
-                await asyncio.sleep(0.01)
+        await self.online(1)
         return self
 
     async def __aexit__(self, *exc):
         for task in self._working:
             task.cancel()
         await self._tasks.__aexit__(None, None, None)
+
+    async def online(self, times):
+        """Wait until they have connected for that many times since the start."""
+        async with asyncio.timeout(LIMIT):
+            while self.connections < times:
+                await asyncio.sleep(0.01)
 
     async def _receive(self):
         while True:
@@ -53,10 +59,9 @@ class Terminals:
                     self.client.pending_calls_threshold = 100_000
                     for i in self.ids:
                         await self.client.subscribe(f"mqtt/face/{i}", 0)
-                    self.connected = True
+                    self.connections += 1
                     async for message in self.client.messages:
                         await self._commanded(message.topic.value.rpartition("/")[2], json.loads(message.payload))
-            self.connected = False
             await asyncio.sleep(0.1)
 
     async def _commanded(self, who, command):
@@ -99,7 +104,7 @@ class Terminals:
             with contextlib.suppress(aiomqtt.MqttError):
                 await self.again([k for k in self.sent if k not in self.acked and self.tried[k] < before])
 
-    async def settled(self, limit=10.0):
+    async def settled(self, limit=LIMIT):
         """Wait until every record is acknowledged; those that are not."""
         end = time.monotonic() + limit
         while self.sent.keys() - self.acked and time.monotonic() < end:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 
 from .invariants import finish, vitals
-from .site import Site, run
+from .site import LIMIT, Site, run
 from .terminals import Terminals, record_of
 
 LINTEL = (sys.executable, "-m", "lintel")
@@ -33,11 +34,12 @@ class Manager:
                 self.heard.append((time.monotonic(), self.socket.recv(4096).decode()))
 
     def when(self, word):
+        self._read()
         return [at for at, text in self.heard if word in text.splitlines()]
 
-    async def next(self, word, limit):
+    async def next(self, word):
         count = len(self.when(word))
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(LIMIT):
             while len(self.when(word)) == count:
                 await asyncio.sleep(0.02)
 
@@ -64,20 +66,22 @@ def test_r10_alive_messages_come_from_the_loop_that_decides():
     async def main():
         async with managed() as (site, manager):
             (ready,) = manager.when("READY=1")
-            assert site.started_in <= 3.0 + 2.0, "2 s of noise on a busy machine"
-            print(f"ready after {site.started_in:.2f} s, alive after {manager.when('WATCHDOG=1')[0] - ready:.2f} s")
-            await manager.next("WATCHDOG=1", 6.0)
+            first = site.started_in
+            print(f"ready after {first:.2f} s, alive after {manager.when('WATCHDOG=1')[0] - ready:.2f} s")
+            await manager.next("WATCHDOG=1")
             os.kill(site.pid, signal.SIGSTOP)
+            await asyncio.sleep(0.5)  # until it has stopped
             stopped = len(manager.when("WATCHDOG=1"))
             await asyncio.sleep(7.0)
             assert len(manager.when("WATCHDOG=1")) == stopped, "who does not decide is not alive"
             os.kill(site.pid, signal.SIGCONT)
-            await manager.next("WATCHDOG=1", 6.0)
+            await manager.next("WATCHDOG=1")
             assert await site.resident() == "granted"
             assert await site.stop() == 0
             assert len(manager.when("STOPPING=1")) == 1
             assert not (site.state / "control.sock").exists()
             await site.start()  # the lock of the state directory is free
+            assert min(first, site.started_in) <= 3.0
             assert await site.resident() == "granted"
             await finish(site)
 
@@ -85,16 +89,16 @@ def test_r10_alive_messages_come_from_the_loop_that_decides():
 
 
 def test_r10_control_a_loop_that_hangs_is_silent_and_a_message_from_a_thread_would_hide_it(tmp_path):
-    """A planted callback blocks the loop for 8 s: no message comes. With the message in a thread none is missing."""
+    """A planted handler blocks the loop for 9 s: no message comes. With the message in a thread none is missing."""
     script = tmp_path / "hang.py"
     script.write_text(
-        "import asyncio, sys, threading, time\n"
+        "import asyncio, signal, sys, threading, time\n"
         "from lintel.edge import daemon\n"
         "from lintel.edge.health import sd_notify\n"
         "from lintel.edge.__main__ import main\n"
         "class Hanging(daemon.Daemon):\n"
         "    async def run(self):\n"
-        "        asyncio.get_running_loop().call_later(2.0, time.sleep, 8.0)\n"
+        "        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, time.sleep, 9.0)\n"
         "        await super().run()\n"
         "daemon.Daemon = Hanging\n"
         "def beat():\n"
@@ -107,16 +111,18 @@ def test_r10_control_a_loop_that_hangs_is_silent_and_a_message_from_a_thread_wou
 
     async def longest_silence(how):
         async with managed(main=(str(script), how), devices=False) as (site, manager):
-            await asyncio.sleep(9.0)
-            times = [*manager.when("READY=1"), *manager.when("WATCHDOG=1"), time.monotonic()]
+            os.kill(site.pid, signal.SIGUSR1)
+            start = time.monotonic()
+            await asyncio.sleep(8.5)
+            times = [start, *(at for at in manager.when("WATCHDOG=1") if at > start), time.monotonic()]
             await site.kill()
-            return max(b - a for a, b in zip(sorted(times), sorted(times)[1:], strict=False))
+            return max(b - a for a, b in itertools.pairwise(times))
 
     async def main():
         async with asyncio.TaskGroup() as group:
             honest, thread = (group.create_task(longest_silence(how)) for how in ("loop", "thread"))
         print(f"longest silence: {honest.result():.1f} s from the loop, {thread.result():.1f} s from a thread")
-        assert honest.result() > 7.0 > 3.0 > thread.result()
+        assert honest.result() > 7.0 > 5.0 > thread.result()
 
     asyncio.run(main())
 
@@ -149,7 +155,7 @@ def test_a_wrong_configuration_says_all_its_mistakes_at_once(tmp_path):
     file = tmp_path / "wrong.toml"
     file.write_text(WRONG)
     done = subprocess.run(
-        [*LINTEL, "run", "--config", str(file)], capture_output=True, check=False, text=True, timeout=30
+        [*LINTEL, "run", "--config", str(file)], capture_output=True, check=False, text=True, timeout=60
     )
     assert done.returncode == 1
     for where in ("site.id", "site.timezone", "baud", "device[0].line", "colour", "open_s", "door[0].lock"):
@@ -165,7 +171,7 @@ def test_a_second_daemon_on_the_same_state_is_refused_and_the_first_goes_on():
         second = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "lintel.edge", str(site.file), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        out, err = await asyncio.wait_for(second.communicate(), 15)
+        out, err = await asyncio.wait_for(second.communicate(), LIMIT)
         assert (second.returncode, out) == (1, b"")
         assert b"another Lintel process is using" in err
         assert b"Traceback" not in err
@@ -195,9 +201,8 @@ def test_sigterm_under_load_loses_nothing():
                     await site.start(up=False)
                 await sending
                 await site.up()
-                left = await players.settled(5.0)
-                await players.again(left)
-                assert not await players.settled(5.0)
+                await players.again(await players.settled(5.0))
+                assert not await players.settled()
             assert await site.stop() == 0
             stored = [("1001" if e.door == "gate" else "1002", record_of(e)) for e in site.decisions()]
             assert sorted(stored) == sorted(players.sent)
@@ -210,7 +215,7 @@ async def cli(*words):
     process = await asyncio.create_subprocess_exec(
         *LINTEL, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "LANG": "C.UTF-8"}
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT)
     return process.returncode, out.decode(), err.decode()
 
 
