@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lintel.edge.drivers.mqtt_lag import ALIKE_S, APART_S, FLUSH_S, RIGHT_S, SET_S, Lag
+from lintel.edge.drivers.mqtt_lag import AGREES_S, ALIKE_S, APART_S, FLUSH_S, RIGHT_S, SET_S, Lag
 from lintel.edge.model import ClockState, Instant
 
 WALL = 1_767_225_600.0
@@ -27,7 +27,7 @@ def told(lag, mono, late=0.0, off=0.0, **clock):
 def test_what_was_held_back_is_as_old_as_it_is_late_whatever_the_clock_says(off):
     lag = Lag()
     assert told(lag, 100, off=off) <= 1.5
-    for late in (0.0, 1.0, 9.0, 12.5, 600.0, SET_S - 1):
+    for late in (0.0, 1.0, 9.0, 12.5, 600.0, SET_S - 2):
         assert told(lag, 200, late=late, off=off) == pytest.approx(late, abs=1.6)
     assert told(lag, 201, off=off) <= 1.5, "the next one is on time"
 
@@ -85,11 +85,18 @@ def test_two_messages_late_alike_are_no_slower_clock_when_something_was_between(
     assert told(lag, 220, late=12.5, off=HOUR) == 12.5
 
 
-def test_a_clock_that_was_set_right_is_believed_at_once():
+@pytest.mark.parametrize("came", [False, True], ids=["on line all the time", "just come on line"])
+def test_a_clock_that_was_set_right_is_believed_at_once(came):
     lag = Lag()
     told(lag, 100, off=HOUR)
+    if came:
+        lag.online(199)
     assert told(lag, 200) == 0.0
-    assert told(lag, 201, late=12.5) == 12.5
+    assert told(lag, 201, late=AGREES_S - 0.1) == pytest.approx(AGREES_S - 0.1)
+    if not came:
+        assert told(lag, 201, late=12.5) == 12.5
+    assert told(lag, 206) == 0.0
+    assert told(lag, 207, late=12.5) == 12.5
 
 
 def test_a_jump_of_days_is_no_age():

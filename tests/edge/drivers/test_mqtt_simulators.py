@@ -47,7 +47,8 @@ def order(**fields):
 def test_an_order_opens_exactly_once(model):
     async def scene():
         async with met(model) as (_, events, driver, _):
-            assert await driver.execute(order()) is Outcome.EXECUTED
+            known = builtin()[model].spec.command["open"].answer is not None
+            assert await driver.execute(order()) is (Outcome.EXECUTED if known else Outcome.UNKNOWN_OUTCOME)
             await until(lambda: any(e == "unlocked" for e, _ in events))
             await asyncio.sleep(0.3)
             assert sum(1 for e, _ in events if e == "unlocked") == 1

@@ -18,6 +18,10 @@ APART_S: Final = 5.0
 ALIKE_S: Final = 2.0
 """How far such a pair may differ; clocks that tell whole seconds and a busy network make up to this (s)."""
 
+AGREES_S: Final = 3.0
+"""A clock that is less than this behind ours is right, whatever it was before: it was set. Set by us to a whole second,
+it tells whole seconds, and a message is on its way (s)."""
+
 SET_S: Final = 86_400.0
 """Later by more than this: nothing waits so long without a new connection, the clock was set (s)."""
 
@@ -49,8 +53,9 @@ class Lag:
         if self._usual is None:
             self._usual = right if right is not None and 0 <= lag - right < RIGHT_S else lag
         over = lag - self._usual
-        was_set = over >= SET_S or (right is not None and 0 <= lag - right < ALIKE_S)
-        if over <= 0 or was_set or self._again(lag, now.mono):
+        if right is not None and _agrees(lag, right):
+            self._usual, self._doubt = right, None
+        elif over <= 0 or over >= SET_S or self._again(lag, now.mono):
             self._usual, self._doubt = lag, None
         elif over <= ALIKE_S:
             self._doubt = None  # on time, so that what was late before was held back
@@ -59,8 +64,10 @@ class Lag:
 
     def age(self, time: float | None, now: Instant) -> float:
         """Seconds that a presentation was held back by the device; infinite where that can not be told."""
-        flushing = self.flushing(now.mono)
-        usual = self._usual if self._usual is not None else _right(now)
+        flushing, right = self.flushing(now.mono), _right(now)
+        usual = self._usual
+        if usual is None or (time is not None and right is not None and _agrees(now.mono - time, right)):
+            usual = right
         if time is None or usual is None:
             return float("inf") if flushing else 0.0
         late = now.mono - time - usual
@@ -71,6 +78,10 @@ class Lag:
             return False
         before, at = self._doubt
         return mono - at >= APART_S and abs(lag - before) <= ALIKE_S
+
+
+def _agrees(lag: float, right: float) -> bool:
+    return 0 <= lag - right < AGREES_S
 
 
 def _right(now: Instant) -> float | None:

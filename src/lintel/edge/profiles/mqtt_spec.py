@@ -119,7 +119,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: `literal` and `field` values at their JSON pointers. Without `answer` the broker's PUBACK counts."""
+    """One command: `literal` and `field` values at their JSON pointers. Without `answer` its outcome stays unknown."""
 
     __pydantic_config__ = STRICT
 
