@@ -152,7 +152,7 @@ def verified(state):
 @pytest.mark.parametrize("edit", EDITS)
 def test_e11_the_verify_command_finds_each_edit(journal, edit):
     assert verified(journal)[0] == 0, "control: nothing is found where nothing was done"
-    database = db.Database(journal / "lintel.db", derive(state_key(journal), "database"), writable=True)
+    database = db.Database(journal / "lintel.db", derive(state_key(journal), "database"))
     conn = database.connect()
     for sql, *values in EDITS[edit]:
         conn.execute(sql, values)

@@ -96,7 +96,7 @@ async def _present(store: Store, acks: list[list[str]]) -> list[str]:
     """Show the newest one-time rights again: the answer must be no."""
     orders = list(dict.fromkeys(int(name) for kind, name in acks if kind == "order"))[-3:]
     again = [
-        store.allowlist.consume(plan.use(n), plan.outcome(n, "again"), plan.outcome(n, "already_used")) for n in orders
+        store.allowlist.consume(plan.use(n), plan.outcome(n, "again"), plan.outcome(n, plan.refusal(n))) for n in orders
     ]
     won = await asyncio.gather(*again)
     return [f"use {n} was granted again after the cut" for n, yes in zip(orders, won, strict=True) if yes]

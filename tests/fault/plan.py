@@ -44,6 +44,11 @@ def use(number: int) -> CountedUse | PassUse | StepUse:
     return StepUse(7, 5000 + number, Direction.IN)
 
 
+def refusal(number: int) -> str:
+    """The word when it is shown again."""
+    return "replayed" if isinstance(use(number), StepUse) else "already_used"
+
+
 def put(name: str, rev: int, status: Status = Status.ACTIVE, limit: int | None = None) -> CredentialPut:
     """A credential of the plan."""
     return CredentialPut(

@@ -92,7 +92,7 @@ class Life:
 
     async def use(self, number: int) -> None:
         """A one-time right is shown; the door is ordered open only when it was taken."""
-        granted, refused = plan.outcome(number, "granted"), plan.outcome(number, "already_used")
+        granted, refused = plan.outcome(number, "granted"), plan.outcome(number, plan.refusal(number))
         taken = self.store.allowlist.consume(plan.use(number), granted, refused)
         await self.when(taken, lambda won: ack("order", number) if won else None)
 
@@ -108,7 +108,7 @@ async def life(state: Path, variant: str, rounds: int) -> None:
         half = rounds // 2
         for number in range(1, half) if session == 0 else range(half, rounds):
             if number == 5:
-                words = plan.outcome(9002, "granted"), plan.outcome(9002, "already_used")
+                words = plan.outcome(9002, "granted"), plan.outcome(9002, plan.refusal(2))
                 again = store.allowlist.consume(plan.use(2), *words)
                 body.when(again, lambda won: ack("twice" if won else "refused", 2))
             event = await body.round(number, event, rounds)

@@ -57,8 +57,8 @@ def test_nothing_readable_in_the_file(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
-    for file in tmp_path.iterdir():
-        assert b"canary" not in file.read_bytes()
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or b"canary" not in file.read_bytes()
         assert not file.stat().st_mode & 0o077, file
 
 

@@ -1,11 +1,7 @@
 """A disk that is full, read-only or failing: on real file systems where user namespaces are allowed."""
 
 import asyncio
-import os
 import shutil
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -15,32 +11,7 @@ from lintel.edge.model import Stream
 from lintel.edge.store import CountedUse, derive
 
 from .helpers import KEY, card, digest, event, opened
-
-_NAMESPACES = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
-
-
-def _inside(body: str, size: str) -> str:
-    """Run code in a private mount namespace with a small disk at $D; returns what it printed."""
-    code = "import asyncio, os, subprocess, sys, time\nfrom pathlib import Path\n" + textwrap.dedent(
-        """
-        from lintel.edge.errors import StoreError
-        from lintel.edge.model import Stream
-        from lintel.edge.store import CountedUse
-        from lintel.edge.store.verify import verify
-        from tests.edge.store.helpers import card, digest, event, opened
-        D = Path(sys.argv[1])
-        """
-    ) + textwrap.dedent(body)  # fmt: skip
-    script = f'mkdir -p "$1" && mount -t tmpfs -o size={size} tmpfs "$1" && exec {sys.executable} -c "$2" "$1"'
-    mount = Path(os.environ.get("TMPDIR", "/tmp")) / f"lintel-small-{os.getpid()}"
-    mount.mkdir(exist_ok=True)
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, "sh", str(mount), code], capture_output=True, text=True, check=False
-    )
-    mount.rmdir()
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
+from .small_disk import NAMESPACES, READ_ONLY, inside
 
 _FULL = """
 async def main():
@@ -91,9 +62,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(not _NAMESPACES, reason="user namespaces are not allowed here")
+@pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here")
 def test_disk_full_goes_to_the_ring_and_comes_back_in_order() -> None:
-    out = _inside(_FULL, "20m").split(" ", 9)
+    out = inside(_FULL, "20m").split(" ", 9)
     assert out[:2] == ["disk_full", "disk_full"], "a use is never kept in the ring"
     assert out[2:4] == ["True", "True"], "recovered within 5 s, and uses work again"
     assert out[4] == "0", "every event was durable, so every future succeeded"
@@ -102,76 +73,18 @@ def test_disk_full_goes_to_the_ring_and_comes_back_in_order() -> None:
     assert "over" in out[9]
 
 
-@pytest.mark.skipif(not _NAMESPACES, reason="user namespaces are not allowed here")
+@pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here")
 def test_control_without_a_ring_nothing_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_RING", "1")
-    out = _inside(_FULL, "20m").split(" ", 9)
+    out = inside(_FULL, "20m").split(" ", 9)
     assert int(out[4]) > 100, "without the ring the futures must fail"
 
 
-_READ_ONLY = """
-def mount(*how):
-    subprocess.run(["mount", *how, str(D)], check=True)
-
-class ReadOnly:
-    # What a kernel does that turns a failing disk read-only under open files (it refuses to on request): the mount is
-    # read-only to everybody who looks or opens, and writing to files that were open before answers EROFS.
-    CALLS = "write,pwrite64,pwritev,fsync,fdatasync,ftruncate,fallocate"
-
-    def __init__(self, refuse):
-        mount("--bind", str(D))
-        mount("-o", "remount,bind,ro")
-        paths = [w for f in D.iterdir() for w in ("-P", str(f))]
-        inject = ["-e", "trace=" + self.CALLS, "-e", f"inject={self.CALLS}:error=EROFS"]
-        command = ["strace", "-f", "-o", "/dev/null", "-p", str(os.getpid()), *paths, *inject]
-        self.strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True) if refuse else None
-        if self.strace:
-            said = self.strace.stderr.readline()
-            assert "attached" in said, said
-
-    def end(self):
-        if self.strace:
-            self.strace.terminate()
-            self.strace.wait()
-        subprocess.run(["umount", "-l", str(D)], check=True)
-
-async def prepare():
-    store = opened(D)
-    await store.allowlist.apply_import([card(1, use_limit=9)], at=1.0, replace=False)
-    await store.journal.append(event(1), now=True)
-    return store
-
-async def attempt(store):
-    "What an event and a counted use come to, and whether residents are known meanwhile."
-    found = store.allowlist.find(digest(1)) is not None
-    words = [bool(os.statvfs(D).f_flag & os.ST_RDONLY), found]
-    for act in (lambda: store.journal.append(event(2), now=True),
-                lambda: store.allowlist.consume(CountedUse(digest(1)), event(3), event(4))):
-        try:
-            await act()
-            words.append("done")
-        except StoreError as e:
-            words.append(e.word)
-    return words
-
-async def recovered(store):
-    begun = time.monotonic()
-    while store.writer.fault and time.monotonic() - begun < 6:
-        await asyncio.sleep(0.1)
-    won = await store.allowlist.consume(CountedUse(digest(1)), event(5), event(6))
-    people = [r.event.person for r in store.journal.export(Stream.ACCESS)]
-    ok = verify(store.database).ok
-    uses = store.allowlist.find(digest(1)).uses
-    await store.close()
-    return [won, uses, ok, ",".join(people)]
-"""
-
-
-@pytest.mark.skipif(not _NAMESPACES, reason="user namespaces are not allowed here")
+@pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here")
 @pytest.mark.parametrize("log", [False, True])
 def test_a_start_on_a_read_only_disk(log: bool) -> None:
-    out = _inside(
-        f"""{_READ_ONLY}
+    out = inside(
+        f"""{READ_ONLY}
 async def killed():
     await prepare()
     os._exit(0)
@@ -202,7 +115,7 @@ asyncio.run(main())
     assert out[7] == "per_1,per_2,per_5", "the event was kept in memory and came in later"
 
 
-_WHILE_RUNNING = f"""{_READ_ONLY}
+_WHILE_RUNNING = f"""{READ_ONLY}
 async def main():
     store = await prepare()
     disk = ReadOnly(refuse=os.environ["REFUSE"] == "1")
@@ -213,22 +126,22 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(not _NAMESPACES, reason="user namespaces are not allowed here")
+@pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_disk_that_turns_read_only_while_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFUSE", "1")
-    out = _inside(_WHILE_RUNNING, "24m").split()
+    out = inside(_WHILE_RUNNING, "24m").split()
     assert out[:2] == ["True", "True"], "residents are known"
     assert out[2:4] == ["storage_read_only", "storage_read_only"], "no false acknowledgement"
     assert out[4:7] == ["True", "1", "True"], "uses work again, one was taken, and the chain holds"
     assert out[7] == "per_1,per_2,per_5", "the event was kept in memory and came in later"
 
 
-@pytest.mark.skipif(not _NAMESPACES, reason="user namespaces are not allowed here")
+@pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here")
 def test_control_where_open_files_still_take_writes_nothing_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control of the test above: it is the refused writes that deny, and what was acknowledged here is stored."""
     monkeypatch.setenv("REFUSE", "0")
-    out = _inside(_WHILE_RUNNING, "24m").split()
+    out = inside(_WHILE_RUNNING, "24m").split()
     assert out == ["True", "True", "done", "done", "True", "2", "True", "per_1,per_2,per_3,per_5"]
 
 

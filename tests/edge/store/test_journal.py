@@ -99,7 +99,7 @@ def test_records_are_bounded_per_device_and_reread(tmp_path: Path) -> None:
 
 
 def _tamper(path: Path, *statements: tuple) -> Report:
-    conn = database.Database(path / "lintel.db", derive(KEY, "database"), writable=True)
+    conn = database.Database(path / "lintel.db", derive(KEY, "database"))
     writer = conn.connect()
     for sql, *values in statements:
         writer.execute(sql, values)

@@ -1,16 +1,18 @@
 """A damaged or lost database, a wrong key, and the snapshots that bring the list back."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store import Store
+from lintel.edge.store import Store, connection, derive, recovery
+from lintel.edge.store.database import Database
 from lintel.edge.store.recovery import newest_snapshot, snapshot
 from lintel.edge.store.verify import verify
 
-from .helpers import card, digest, event, opened
+from .helpers import KEY, card, digest, event, opened, run
 
 
 def _damage(path: Path) -> None:
@@ -49,6 +51,7 @@ def test_without_a_snapshot_nothing_is_decided(tmp_path: Path, loss: str) -> Non
         await store.allowlist.apply_import([card(1)], at=7.0, replace=False)
         await store.close()
         _damage(tmp_path) if loss == "damaged" else (tmp_path / "lintel.db").unlink()
+        shutil.rmtree(tmp_path / "snapshots")
         for _ in range(2):  # also after another restart
             store = opened(tmp_path)
             site = store.allowlist.site()
@@ -90,3 +93,124 @@ def test_old_copies_are_bounded(tmp_path: Path) -> None:
         assert len(list((tmp_path / "damaged").glob("0*.db"))) == 3
 
     asyncio.run(main())
+
+
+def test_a_store_of_which_only_the_snapshots_are_left_is_restored_and_says_so(tmp_path: Path) -> None:
+    """Database and anchors are gone: an empty store that looks new would forget who is revoked and what was used."""
+
+    async def before(store: Store) -> None:
+        await store.allowlist.apply_import([card(1)], at=7.0, replace=False)
+
+    async def after(store: Store) -> None:
+        assert [str(n) for n, _ in store.notices] == ["db_damaged", "db_restored"]
+        assert store.allowlist.find(digest(1)) is not None
+        assert store.allowlist.site().restored
+
+    async def nothing(store: Store) -> None:
+        assert store.allowlist.site().fault, "a store was here, and its list is not known"
+
+    run(tmp_path, before)
+    for name in ("lintel.db", "anchors"):
+        (tmp_path / name).unlink()
+    run(tmp_path, after)
+    for file in (tmp_path / "lintel.db", tmp_path / "anchors", *(tmp_path / "snapshots").glob("*")):
+        file.unlink()
+    run(tmp_path, nothing)
+
+
+class _Target:
+    """The connection that a snapshot is written over, with a fault of its own."""
+
+    def __init__(self, conn, answer=None, at_close=lambda: None) -> None:
+        self._conn, self._answer, self._at_close = conn, answer, at_close
+
+    def __getattr__(self, name: str):
+        return getattr(self._conn, name)
+
+    def execute(self, sql: str, *values):
+        if self._answer is not None and "wal_checkpoint" in sql:
+            return self._conn.execute(f"SELECT {', '.join(map(str, self._answer))}")
+        return self._conn.execute(sql, *values)
+
+    def close(self) -> None:
+        self._conn.close()
+        self._at_close()
+
+
+def _tear(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2 // connection.PAGE_SIZE * connection.PAGE_SIZE)
+
+
+@pytest.mark.parametrize("fault", ["busy", "torn", "none"])
+def test_a_snapshot_counts_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    working = tmp_path / "snapshots" / ".new.db"
+    made = recovery.open_database
+
+    def failing(path: Path, key: bytes, **options: bool) -> Database:
+        database = made(path, key, **options)
+        conn = database.connect
+        answer, at_close = ((1, 9, 0), None) if fault == "busy" else (None, lambda: _tear(working))
+        if fault != "none":
+            database.connect = lambda: _Target(conn(), answer, at_close or (lambda: None))  # type: ignore[method-assign]
+        return database
+
+    async def body(store: Store) -> None:
+        await store.allowlist.apply_import([card(i) for i in range(100)], at=7.0, replace=False)
+        good = snapshot(store.database)
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, "open_database", failing)
+            if fault == "none":
+                assert snapshot(store.database) > good, "the control: the same way without a fault"
+            else:
+                with pytest.raises(StoreError, match="not whole"):
+                    snapshot(store.database)
+        assert good.exists()
+        assert len(list((tmp_path / "snapshots").glob("0*.db"))) == (2 if fault == "none" else 1)
+
+    run(tmp_path, body)
+
+
+def test_what_hinders_a_recovery_has_a_word(tmp_path: Path) -> None:
+    async def before(store: Store) -> None:
+        await store.allowlist.apply_import([card(1)], at=7.0, replace=False)
+
+    run(tmp_path, before)
+    _damage(tmp_path)
+    (tmp_path / "damaged").write_text("no folder")
+
+    async def main() -> None:
+        with pytest.raises(StoreError, match="damaged, and not replaced") as caught:
+            opened(tmp_path)
+        assert caught.value.word == "commit_failed"
+        assert (tmp_path / "lintel.db").exists()
+        (tmp_path / "damaged").unlink()
+        store = opened(tmp_path)
+        assert store.allowlist.find(digest(1)) is not None
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_snapshot_of_a_clock_that_was_ahead_does_not_stay_the_newest(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+
+    async def old(store: Store) -> None:
+        await store.allowlist.apply_import([card(1)], at=7.0, replace=False)
+
+    async def new(store: Store) -> None:
+        await store.allowlist.apply_import([card(2)], at=8.0, replace=True)
+        await store.tend()
+
+    async def idle(store: Store) -> None:
+        await store.tend()
+
+    run(tmp_path, old)
+    (only,) = folder.glob("0*.db")
+    only.rename(folder / "004070908800000.db")  # 2099
+    run(tmp_path, idle)
+    assert len(list(folder.glob("0*.db"))) == 2, "its age is not believed: another one at once"
+    run(tmp_path, new)
+    newest = Database(max(folder.glob("0*.db")), derive(KEY, "database"), obstacle="storage_read_only")
+    assert newest.reader.execute("SELECT person FROM credential").fetchall() == [("per_2",)]
+    newest.close()

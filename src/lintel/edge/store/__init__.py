@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lintel.edge.errors import Mistake, StoreError
 from lintel.edge.model import ClockState, Instant, Notice
 from lintel.edge.store import transfer
 from lintel.edge.store.allowlist import Allowlist
+from lintel.edge.store.care import Care
 from lintel.edge.store.changes import (
     Applied,
     Change,
@@ -33,7 +35,7 @@ from lintel.edge.store.connection import fault_word, sqlite
 from lintel.edge.store.database import Database, open_database
 from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
 from lintel.edge.store.journal import Journal
-from lintel.edge.store.recovery import newest_snapshot, open_or_recover, snapshot
+from lintel.edge.store.recovery import open_or_recover
 from lintel.edge.store.retention import prune
 from lintel.edge.store.ring import RING_FILE, Ring
 from lintel.edge.store.writer import Writer
@@ -65,8 +67,6 @@ __all__ = [
     "state_lock",
 ]
 
-SNAPSHOT_S = 86400.0
-
 
 def import_audit(params: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, str]:
     """Result and detail of the audit row about an import."""
@@ -90,11 +90,15 @@ class Store:
         self.database = database
         self._on_notice = on_notice
         self._loop = loop
-        self._home = threading.get_ident()
+        self._opening: int | None = threading.get_ident()
         self.notices = list(notices)
         self.writer = Writer(database, loop, self._fault)
         self.journal = Journal(database, self.writer, loop=loop, on_notice=self._found)
-        self.allowlist = Allowlist(database, self.writer, self.journal)
+        self.care = Care(database, self.writer, loop, self._found)
+        self.allowlist = Allowlist(
+            database, self.writer, self.journal,
+            on_change=self._changed, on_damage=partial(self._found, Notice.DB_DAMAGED),
+        )  # fmt: skip
         drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()
         self.ring = Ring(
             database.directory / RING_FILE, derive(database.key, "ring"), self.journal.replay,
@@ -102,6 +106,7 @@ class Store:
         )  # fmt: skip
         self.writer.start([self.journal, self.allowlist], self.ring)
         self._remind()
+        self._opening = None
 
     @classmethod
     def open(
@@ -127,16 +132,15 @@ class Store:
     async def tend(self, now: Instant | None = None, *, uplink: bool = False) -> None:
         """Housekeeping; call it now and then. Raises StoreError.
 
-        A snapshot when the newest is older than a day; with `now`, retention of the journal and of shown steps.
-        `uplink`: a cloud listens, so that what it has not acknowledged stays.
+        A snapshot when one is due and a whole check once a day; with `now`, retention of the journal and of shown
+        steps. `uplink`: a cloud listens, so that what it has not acknowledged stays.
         """
         if now is not None and not self.writer.fault:
             disk = os.statvfs(self.database.directory)
             if now.state is ClockState.SYNCED:
                 await self.allowlist.forget_steps(now.wall)
             await prune(self.journal, now, uplink=uplink, pressed=disk.f_bavail < 0.05 * disk.f_blocks)
-        if time.time() - newest_snapshot(self.database.directory) >= SNAPSHOT_S and not self.writer.fault:
-            await asyncio.to_thread(snapshot, self.database)
+        await self.care.tend()
 
     async def import_rows(
         self,
@@ -178,6 +182,7 @@ class Store:
     async def close(self) -> None:
         """Commit what is pending and close. No look-up after it."""
         await self.writer.close()
+        await self.care.close()
         self.journal.close()
         self.ring.close()
         self.database.close()
@@ -193,10 +198,13 @@ class Store:
 
     def _found(self, notice: Notice, detail: str) -> None:
         """While opening: for whoever opens. Later, as when a disk came back: told as it comes."""
-        if threading.get_ident() == self._home:
+        if threading.get_ident() == self._opening:
             self.notices.append((notice, detail))
         else:
             self._loop.call_soon_threadsafe(self._on_notice, notice, detail)
+
+    def _changed(self) -> None:
+        self._loop.call_soon_threadsafe(self.care.changed)
 
     def _lost(self, count: int) -> None:
         said = f"{count} events in the emergency ring could not be read"

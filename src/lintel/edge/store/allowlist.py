@@ -50,9 +50,23 @@ def groups_of(text: str) -> frozenset[str]:
 
 
 class Allowlist:
-    """`revision` rises with every committed change; `site()` is one frozen snapshot per revision."""
+    """`revision` rises with every committed change; `site()` is one frozen snapshot per revision.
 
-    def __init__(self, database: Database, writer: Writer, journal: Journal) -> None:
+    `on_change()` runs on the writer thread after such a commit; `on_damage(detail)` once, when a look-up can not read.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        writer: Writer,
+        journal: Journal,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        on_damage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._on_change = on_change
+        self._on_damage = on_damage
+        self._damaged = False
         self._database = database
         self._writer = writer
         self._journal = journal
@@ -240,6 +254,7 @@ class Allowlist:
             self._changed = False
             self._count = self._counted
             self.revision += 1
+            self._on_change()
 
     def reset(self, conn: Connection) -> None:
         """Nothing of the last group was stored."""
@@ -265,6 +280,9 @@ class Allowlist:
 
     def _unreadable(self, error: Exception) -> StoreError:
         word = fault_word(error, self._database.directory)
+        if not self._damaged:
+            self._damaged = True
+            self._on_damage(f"the allowlist can not be read: {error}")
         return StoreError(word, f"the allowlist can not be read: {error}")
 
 

@@ -1,6 +1,7 @@
 """Open, create, migrate and check the one encrypted database file of the gateway."""
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ from lintel.edge.store.connection import (
 )
 from lintel.edge.store.files import sync_directory
 
+log = logging.getLogger(__name__)
+
 FILE = "lintel.db"
 SCHEMA = 1
 """Version of the schema this program writes (PRAGMA user_version)."""
@@ -36,20 +39,25 @@ _HEADER_PLAIN = b"SQLite format 3\x00"
 class Database:
     """The open file: `reader` for look-ups on the event loop, `connect()` for the writer thread.
 
-    `writable` is False after a start on a read-only file system.
+    `obstacle` says why it can not be written since the start: `storage_read_only`, `disk_full`, "" when it can.
+    `shadow`: what is read meanwhile, where the log could not be replayed; its files may go once it is open.
     """
 
-    def __init__(self, path: Path, key: bytes, *, writable: bool, shadow: Path | None = None) -> None:
+    def __init__(self, path: Path, key: bytes, *, obstacle: str = "", shadow: Path | None = None) -> None:
         self.path = path
         self.key = key
-        self.writable = writable
-        self._shadow = shadow  # a copy in memory, read while the disk is read-only and its log could not be replayed
-        self.reader: Connection = self.connect_reader()
+        self.obstacle = obstacle
+        self.reader: Connection = _reader(shadow, key, "mode=ro") if shadow else self.connect_reader()
 
     @property
     def directory(self) -> Path:
         """The state directory."""
         return self.path.parent
+
+    @property
+    def writable(self) -> bool:
+        """False after a start on a disk that was read-only or full, until that is over."""
+        return not self.obstacle
 
     def connect(self) -> Connection:
         """A writing connection with all settings checked. Raises StoreError or sqlite errors."""
@@ -62,38 +70,39 @@ class Database:
         return conn
 
     def connect_reader(self) -> Connection:
-        """A connection that can not write. Immutable where the file system is read-only and no log is left."""
-        mode = "mode=ro" if self.writable or self._shadow else "immutable=1"
-        conn = connect(self._shadow or self.path, self.key, uri_mode=mode, cache_kib=READER_CACHE_KIB)
-        try:
-            conn.execute("PRAGMA query_only = ON")
-            conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first read proves the key
-        except BaseException:
-            conn.close()
-            raise
-        return conn
-
-    def became_writable(self) -> None:
-        """The file system can be written again: replace the immutable reader, which would not see new commits."""
-        self.writable = True
-        self._drop_shadow()
-        self.reader = self.connect_reader()  # the old one closes when the look-up that uses it is done
+        """A connection that can not write. Immutable where nothing can be made beside the file and no log is left."""
+        return _reader(self.path, self.key, "mode=ro" if self.writable else "immutable=1")
 
     def try_writable(self) -> bool:
-        """After a start on a read-only file system: look again, and begin to write when it has changed."""
+        """After a start on a disk that could not be written: look again, and begin to write when that is over.
+
+        The old reader would not see new commits. It goes last, so that a failure leaves everything as it was.
+        """
         if not self.writable and _can_write(self.directory):
-            self.became_writable()
+            try:
+                if log_left(self.path):
+                    _replay(self.path, self.key)
+                reader = _reader(self.path, self.key, "mode=ro")
+            except (sqlite.Error, OSError) as error:
+                log.info("the disk can not be written yet: %s", error)
+                return False
+            self.reader, self.obstacle = reader, ""  # the old one closes when the look-up that uses it is done
         return self.writable
 
     def close(self) -> None:
         """Close the reader. The writer closes its own connection."""
         self.reader.close()
-        self._drop_shadow()
 
-    def _drop_shadow(self) -> None:
-        if self._shadow is not None:
-            shutil.rmtree(self._shadow.parent, ignore_errors=True)
-            self._shadow = None
+
+def _reader(path: Path, key: bytes, mode: str) -> Connection:
+    conn = connect(path, key, uri_mode=mode, cache_kib=READER_CACHE_KIB)
+    try:
+        conn.execute("PRAGMA query_only = ON")
+        conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the first read proves the key
+    except BaseException:
+        conn.close()
+        raise
+    return conn
 
 
 def _look(path: Path) -> None:
@@ -103,7 +112,7 @@ def _look(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(16)
     # a power cut in a check-point leaves a torn end, and the log that mends it
-    torn = path.stat().st_size % PAGE_SIZE and not _log_left(path)
+    torn = path.stat().st_size % PAGE_SIZE and not log_left(path)
     if len(head) < 16 or head == _HEADER_PLAIN or torn:
         raise StoreError("db_damaged", f"{path} is no Lintel database (size or header wrong)")
 
@@ -121,45 +130,59 @@ def _refuse(key: bytes) -> None:
 def open_database(path: Path, key: bytes, *, check: bool = True) -> Database:
     """Open (and create or migrate) the database. `key`: 32 raw bytes.
 
+    On a disk that is read-only, or so full that the log of the last run can not be replayed, it is opened for reading.
+
     Raises StoreError: `library_refused`, `db_damaged` (also for a wrong key: a page that does not authenticate
     can not tell), `schema_newer` (nothing was written), `storage_read_only`, `disk_full`, `commit_failed`.
     """
     _refuse(key)
-    writable = _can_write(path.parent)
+    obstacle = "" if _can_write(path.parent) else "storage_read_only"
     try:
-        new = not path.exists()
-        if not new:
+        if path.exists():
             _look(path)
-        elif not writable:
-            raise StoreError("storage_read_only", f"{path} does not exist and can not be made: the disk is read-only")
-        shadow = None if writable or not _log_left(path) else _in_memory(path)
-        if new:
+        elif obstacle:
+            raise StoreError(obstacle, f"{path} does not exist and can not be made: the disk is read-only")
+        else:
             create_database(path, key)
-        _bring_up(path, key, shadow, writable=writable)
-        database = Database(path, key, writable=writable, shadow=shadow)
-        if check:
-            try:
-                check_database(database)
-            except BaseException:
-                database.close()
+        try:
+            return _open(path, key, obstacle, check=check)
+        except (sqlite.Error, OSError) as error:
+            if obstacle or fault_word(error, path.parent) != "disk_full":
                 raise
-        return database
+            return _open(path, key, "disk_full", check=check)
     except (sqlite.Error, OSError) as error:
         word = fault_word(error, path.parent)
         hint = "damaged, or this is not its key" if word == "db_damaged" else str(error)
         raise StoreError(word, f"{path}: {hint}") from None
 
 
-def _bring_up(path: Path, key: bytes, shadow: Path | None, *, writable: bool) -> None:
+def _open(path: Path, key: bytes, obstacle: str, *, check: bool) -> Database:
+    shadow = _in_memory(path) if obstacle and log_left(path) else None
+    try:
+        _bring_up(path, key, shadow, obstacle)
+        database = Database(path, key, obstacle=obstacle, shadow=shadow)
+    finally:
+        if shadow is not None:
+            shutil.rmtree(shadow.parent, ignore_errors=True)  # what is open is read on; nobody else needs the names
+    try:
+        if check:
+            check_database(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _bring_up(path: Path, key: bytes, shadow: Path | None, obstacle: str) -> None:
     """Refuse a newer schema before anything is written; then replay what a log holds, then migrate."""
     version = _version(shadow or path, key)
     if version > SCHEMA:
         raise StoreError(
             "schema_newer", f"{path} was written by a newer Lintel (schema {version}, this one knows {SCHEMA})"
         )
-    if version < SCHEMA and not writable:
-        raise StoreError("storage_read_only", f"{path} has an older schema and the disk is read-only")
-    if writable and _log_left(path):
+    if version < SCHEMA and obstacle:
+        raise StoreError(obstacle, f"{path} has an older schema and the disk can not be written")
+    if not obstacle and log_left(path):
         _replay(path, key)
     if version < SCHEMA:
         _migrate(path, key, version)
@@ -169,7 +192,7 @@ def open_reader(path: Path, key: bytes) -> Database:
     """Open for reading only, beside a running gateway or on its own. Raises StoreError."""
     _look(path)
     try:
-        return Database(path, key, writable=_log_left(path) or _can_write(path.parent))
+        return Database(path, key, obstacle="" if log_left(path) or _can_write(path.parent) else "storage_read_only")
     except sqlite.Error as error:
         raise StoreError(fault_word(error, path.parent), f"{path}: damaged, or this is not its key") from None
 
@@ -181,7 +204,7 @@ def _can_write(directory: Path) -> bool:
         return False
 
 
-def _log_left(path: Path) -> bool:
+def log_left(path: Path) -> bool:
     """Whether a log with content lies beside the file: another process writes it, or the last one did not end well."""
     log = path.with_name(path.name + "-wal")
     return log.exists() and log.stat().st_size > 0
@@ -210,7 +233,7 @@ def _in_memory(path: Path) -> Path:
 
 def _version(path: Path, key: bytes) -> int:
     """The schema's version, read without changing a byte of the file."""
-    log = _log_left(path)
+    log = log_left(path)
     # without a log nothing may be created beside the file: immutable makes no -wal and no -shm
     conn = connect(path, key, uri_mode="mode=ro" if log else "immutable=1", cache_kib=256)
     try:
@@ -248,18 +271,19 @@ def _migrate(path: Path, key: bytes, version: int) -> None:
         conn.close()
 
 
-def check_database(database: Database, *, whole: bool | None = None) -> None:
+def check_database(database: Database, conn: Connection = None, *, whole: bool | None = None) -> None:
     """Raise StoreError("db_damaged") unless every page authenticates and every table is in order.
 
     `whole` None: the whole file up to 64 MiB, else the tables that decide. Takes 0.25 s for 250,000 credentials.
+    `conn`: on another connection than the reader, for another thread.
     """
-    conn = database.reader
+    conn = database.reader if conn is None else conn
     if whole is None:
         whole = database.path.stat().st_size <= FULL_CHECK_BYTES
     try:
         if whole:
             found = _quick(conn, "PRAGMA quick_check(3)")
-            if not _log_left(database.path):  # it reads the file alone, where pages may wait for a check-point
+            if not log_left(database.path):  # it reads the file alone, where pages may wait for a check-point
                 found += [str(row[0]) for row in conn.execute("PRAGMA cipher_integrity_check").fetchmany(3)]
         else:
             found = [line for table in DECIDING for line in _quick(conn, f"PRAGMA quick_check({table})")]

@@ -68,7 +68,7 @@ class Writer:
         """
         self._members, self._spare = list(members), spare
         if not self._database.writable:
-            self._fault = StoreError("storage_read_only", "the state directory is read-only")
+            self._fault = StoreError(self._database.obstacle, "the state directory could not be written at the start")
             self._loop.call_soon(self._on_fault, self._fault.word, str(self._fault))
         elif (error := self._reopen()) is not None:
             self._fault = StoreError(fault_word(error, self._database.directory), f"nothing can be stored: {error}")
