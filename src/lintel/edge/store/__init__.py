@@ -36,7 +36,7 @@ from lintel.edge.store.database import Database, open_database
 from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.recovery import open_or_recover
-from lintel.edge.store.retention import prune
+from lintel.edge.store.retention import Retention
 from lintel.edge.store.ring import RING_FILE, Ring
 from lintel.edge.store.writer import Writer
 
@@ -99,6 +99,8 @@ class Store:
             database, self.writer, self.journal,
             on_change=self._changed, on_damage=partial(self._found, Notice.DB_DAMAGED),
         )  # fmt: skip
+        self.retention = Retention(self.journal)
+        self._held = False
         drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()
         self.ring = Ring(
             database.directory / RING_FILE, derive(database.key, "ring"), self.journal.replay,
@@ -139,7 +141,11 @@ class Store:
             disk = os.statvfs(self.database.directory)
             if now.state is ClockState.SYNCED:
                 await self.allowlist.forget_steps(now.wall)
-            await prune(self.journal, now, uplink=uplink, pressed=disk.f_bavail < 0.05 * disk.f_blocks)
+            done = await self.retention.prune(now, uplink=uplink, pressed=disk.f_bavail < 0.05 * disk.f_blocks)
+            if done.ahead and not self._held:
+                said = f"retention: the clock is {done.ahead / 86400:.0f} days ahead; what it calls old is kept for now"
+                self._found(Notice.MASS_CHANGE_HELD, said)
+            self._held = bool(done.ahead)
         await self.care.tend()
 
     async def import_rows(

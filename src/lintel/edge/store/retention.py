@@ -1,14 +1,14 @@
 """What the journal may forget, and when. Nothing goes while the clock is not synced.
 
 A row goes when it is older than its stream's time and, where a cloud listens, was acknowledged. Under pressure (a disk
-95 % full) access rows go earlier, acknowledged ones first; unacknowledged ones leave a `gap` row behind.
+95 % full) acknowledged access rows go after 7 days; where none is left, the oldest others go and leave a `gap` row.
 """
 
 import time
 from dataclasses import dataclass
 
 from lintel.edge.model import ClockState, Event, Instant, Stream
-from lintel.edge.store.chain import NUMBERS, decode, encode, place_of, seal, split, unpack
+from lintel.edge.store.chain import NUMBERS, encode, place_of, readable, seal, span, split
 from lintel.edge.store.connection import Connection
 from lintel.edge.store.journal import Journal
 
@@ -20,43 +20,80 @@ KEEP = {
     Stream.WORK: 7 * DAY,
     Stream.TELEMETRY: 7 * DAY,
 }
-"""Seconds each stream is kept at least: half a year for disputes, three years for who changed what."""
+"""Seconds each stream is kept at least (contract.md, "Up"; audit: abuse-cases.md 9.3)."""
 PRESSED = 7 * DAY
-"""Access rows younger than this stay even when the disk fills, unless nothing was acknowledged."""
+"""Acknowledged access rows younger than this stay even when the disk fills."""
 STEP = 2000
 """Rows of one commit: events must not wait behind a large deletion."""
+CATCH_UP = 2.0
+"""So many times faster than the monotonic clock retention's own time follows a wall clock that is ahead of it."""
+AHEAD = 2 * DAY
+"""Seconds that a wall clock is ahead of retention's own time when it is told that rows are held."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows deleted per stream, and how many of them no cloud had acknowledged."""
+    """Rows deleted per stream, and how many of them no cloud had acknowledged.
+
+    `ahead`: seconds that the wall clock is ahead of retention's time, where rows are held for it; else 0.
+    """
 
     rows: dict[str, int]
     unacknowledged: int = 0
+    ahead: float = 0.0
 
 
-async def prune(journal: Journal, now: Instant, *, uplink: bool, pressed: bool = False) -> Pruned:
-    """Delete what may go. `uplink`: a cloud listens, so unacknowledged rows stay. `pressed`: the disk is 95 % full."""
-    if now.state is not ClockState.SYNCED:
-        return Pruned({})
-    rows: dict[str, int] = {}
-    lost = 0
-    for stream, keep in KEEP.items():
-        bound = uplink and stream is not Stream.TELEMETRY
-        rows[stream] = await _prune_stream(journal, stream, now.wall - keep, bound=bound)
-        if pressed and stream is Stream.ACCESS:
-            rows[stream] += await _prune_stream(journal, stream, now.wall - PRESSED, bound=uplink)
-            if uplink and not rows[stream]:
-                lost = await _drop_unacknowledged(journal, now)
-                rows[stream] += lost
-    return Pruned({s: n for s, n in rows.items() if n}, lost)
+class Retention:
+    """Goes by a time of its own, kept in the database: a wall clock that jumps, synced or not, deletes nothing at once.
+
+    After months without power it lags behind for as long; the rows then stay that much longer.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._start = journal.newest_ts() / 1000  # what an earlier run knew of the time
+        self._mono: float | None = None
+
+    async def prune(self, now: Instant, *, uplink: bool, pressed: bool = False) -> Pruned:
+        """Delete what may go. `uplink`: a cloud listens, what it lacks stays. `pressed`: the disk is 95 % full."""
+        if now.state is not ClockState.SYNCED:
+            return Pruned({})
+        journal = self._journal
+        at: float = await journal.submit(lambda conn: self._advance(conn, now), now=True)
+        self._mono = now.mono
+        rows: dict[str, int] = {}
+        lost = 0
+        for stream, keep in KEEP.items():
+            bound = uplink and stream is not Stream.TELEMETRY
+            rows[stream] = await _prune_stream(journal, stream, at, keep, bound=bound)
+            if pressed and stream is Stream.ACCESS:
+                rows[stream] += await _prune_stream(journal, stream, at, PRESSED, bound=True)
+                if not rows[stream]:
+                    lost = await _drop_unacknowledged(journal, now)
+                    rows[stream] += lost
+        held = now.wall - at > AHEAD and await journal.submit(lambda conn: _holds(conn, now.wall))
+        return Pruned({s: n for s, n in rows.items() if n}, lost, now.wall - at if held else 0.0)
+
+    def _advance(self, conn: Connection, now: Instant) -> float:
+        """Retention's time now, Unix seconds."""
+        row = conn.execute("SELECT value FROM state WHERE name = 'retention'").fetchone()
+        if row is not None:
+            elapsed = 0.0 if self._mono is None else now.mono - self._mono
+            at = min(now.wall, float(row[0]) + CATCH_UP * elapsed)
+        else:
+            at = min(now.wall, self._start + AHEAD) if self._start else now.wall
+        conn.execute(
+            "INSERT INTO state VALUES ('retention', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (repr(at),),
+        )
+        return at
 
 
-async def _prune_stream(journal: Journal, stream: Stream, before: float, *, bound: bool) -> int:
-    """Delete rows from the front that are older than `before`; `bound`: only acknowledged ones."""
+async def _prune_stream(journal: Journal, stream: Stream, at: float, keep: float, *, bound: bool) -> int:
+    """Delete rows from the front that are older than `keep` seconds; `bound`: only acknowledged ones."""
     total = 0
     while True:
-        gone: int = await journal.submit(lambda conn: _step(conn, journal.key, stream, before, bound=bound), now=True)
+        gone: int = await journal.submit(lambda conn: _step(conn, journal.key, stream, at, keep, bound=bound), now=True)
         total += gone
         if gone < STEP:
             break
@@ -65,7 +102,7 @@ async def _prune_stream(journal: Journal, stream: Stream, before: float, *, boun
     return total
 
 
-def _step(conn: Connection, key: bytes, stream: Stream, before: float, *, bound: bool) -> int:
+def _step(conn: Connection, key: bytes, stream: Stream, at: float, keep: float, *, bound: bool) -> int:
     number = NUMBERS[stream]
     floor, acked = conn.execute("SELECT floor, acked FROM stream WHERE stream = ?", (number,)).fetchone()
     limit = acked if bound else place_of(stream, 0xFFFF, 0)
@@ -74,13 +111,30 @@ def _step(conn: Connection, key: bytes, stream: Stream, before: float, *, bound:
         (floor, limit, STEP),
     ).fetchall()
     count = 0
-    for _, _, body in rows:
-        if decode(unpack(body)).ts / 1000 >= before:
+    for n, (_, _, body) in enumerate(rows, 1):
+        moment = _moment(body, at)
+        if moment is not None and moment >= at - keep:
             break
-        count += 1
+        count = n if moment is not None else count
     if count:
         _cut(conn, key, number, rows[count - 1][0], rows[count - 1][1])
     return count
+
+
+def _moment(body: bytes, at: float) -> float | None:
+    """When a row was written, Unix seconds. None where nobody knows: it goes with the row behind it."""
+    event = readable(body)
+    known = event is not None and event.clock is not ClockState.UNKNOWN and event.ts / 1000 <= at + AHEAD
+    return event.ts / 1000 if event is not None and known else None
+
+
+def _holds(conn: Connection, wall: float) -> bool:
+    """Whether rows would go if the wall clock were believed."""
+    for stream, keep in KEEP.items():
+        rows = conn.execute("SELECT body FROM journal WHERE place BETWEEN ? AND ? ORDER BY place LIMIT 1", span(stream))
+        if any((moment := _moment(body, wall)) is not None and moment < wall - keep for (body,) in rows):
+            return True
+    return False
 
 
 def _cut(conn: Connection, key: bytes, number: int, floor: int, digest: bytes) -> None:
