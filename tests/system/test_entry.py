@@ -106,9 +106,9 @@ def test_every_word_that_a_reader_or_terminal_can_cause():
         for n, (token, word) in enumerate(passes):
             words.append(await site.shown(token) if n % 2 else await site.scan(token))
             assert words[-1] == word
-        assert (await site.ask("lockdown", groups=["gate"], on=True)) == {"lockdown": ["gate"]}
+        assert (await site.ask("lockdown", groups=["gate"], on=True)) == {"lockdown": ["gate"], "durable": True}
         words += [await site.scan(RESIDENTS[1].code)]
-        assert (await site.ask("lockdown", groups=["gate"], on=False)) == {"lockdown": []}
+        assert (await site.ask("lockdown", groups=["gate"], on=False)) == {"lockdown": [], "durable": True}
         assert words[-1] == "lockdown"
         for n in range(5):
             assert await site.scan(f"guess-{n}") == "unknown_credential"

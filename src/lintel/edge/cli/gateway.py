@@ -141,14 +141,9 @@ def lockdown(
         unknown, known = (", ".join(answer[key]) for key in ("unknown", "known"))
         raise LintelError(tr(f"no such door group: {unknown}; known: {known}", f"没有这个门组:{unknown};已知:{known}"))
     if as_json:
-        print_json({"lockdown": answer["lockdown"]})
+        print_json({"lockdown": answer["lockdown"], "durable": answer["durable"]})
         return
     typer.echo(tr("locked down: ", "已封控:") + (", ".join(answer["lockdown"]) or "-"))
-    if not answer["durable"]:
-        typer.echo(
-            tr("in force, but not stored yet: a restart would not know it", "已生效,但尚未写入磁盘:重启后会失效"),
-            err=True,
-        )
     if not answer["durable"]:
         typer.echo(
             tr("in force, but not stored yet: a restart would not know it", "已生效,但尚未写入磁盘:重启后会失效"),

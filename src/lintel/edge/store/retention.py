@@ -20,7 +20,7 @@ KEEP = {
     Stream.WORK: 7 * DAY,
     Stream.TELEMETRY: 7 * DAY,
 }
-"""Seconds each stream is kept at least (contract.md, "Up"; audit: abuse-cases.md 9.3)."""
+"""Seconds each stream is kept at least: what a dispute needs; audit three years."""
 PRESSED = 7 * DAY
 """Acknowledged access rows younger than this stay even when the disk fills."""
 STEP = 2000
