@@ -99,7 +99,7 @@ class Load:
         return {"sent": count, "orders": len(times), "unacknowledged": lost, "took_s": took, "times": times}
 
     async def floor(self, rate: float, seconds: float) -> list[float]:
-        """The bare broker: one client publishes a message as a terminal does, the other receives it as the gateway does.
+        """The bare broker: one client publishes a message as a terminal does, the other gets it as the gateway does.
 
         So it has the size of a reading, and its quality of service: 0 to the broker, 1 from it.
         """

@@ -335,10 +335,10 @@ def test_look_ups_stay_exact_in_a_large_list(tmp_path: Path) -> None:
 
 def test_an_unreadable_list_is_an_error_not_a_denial(tmp_path: Path) -> None:
     async def body(store: Store) -> None:
-        reader, store.database.reader = store.database.reader, connection.sqlite.connect(":memory:")
+        empty = connection.sqlite.connect(":memory:")
+        store.database.look = lambda _: empty  # type: ignore[method-assign]
         with pytest.raises(StoreError):
             store.allowlist.find(digest(1))
-        store.database.reader.close()
-        store.database.reader = reader
+        empty.close()
 
     run(tmp_path, body)

@@ -130,14 +130,14 @@ def test_a_look_up_that_can_not_read_raises_the_alarm_once(tmp_path: Path) -> No
     async def main() -> None:
         said: list = []
         store = opened(tmp_path, said)
-        reader, store.database.reader = store.database.reader, connection.sqlite.connect(":memory:")
+        empty = connection.sqlite.connect(":memory:")
+        store.database.look = lambda _: empty  # type: ignore[method-assign]
         for _ in range(3):
             with pytest.raises(StoreError):
                 store.allowlist.find(digest(1))
         await asyncio.sleep(0)
         assert [n for n, _ in said] == ["db_damaged"]
-        store.database.reader.close()
-        store.database.reader = reader
+        empty.close()
         await store.close()
 
     asyncio.run(main())

@@ -25,11 +25,11 @@ def test_a_damaged_count_of_uses_is_a_storage_fault(tmp_path: Path, monkeypatch:
     async def body(store: Store) -> None:
         await store.allowlist.apply_import([card(1, use_limit=2), PassPut(7, ("a",))], at=1.0, replace=False)
 
-        def broken(space: int, name: int) -> int:
-            del space, name
+        def broken(conn: object, space: int, name: int) -> int:
+            del conn, space, name
             raise connection.sqlite.DatabaseError("database disk image is malformed")
 
-        monkeypatch.setattr(store.allowlist, "_uses", broken)
+        monkeypatch.setattr("lintel.edge.store.allowlist._uses", broken)
         with pytest.raises(StoreError):
             store.allowlist.find(digest(1))
         with pytest.raises(StoreError):

@@ -187,6 +187,7 @@ class Store:
 
     async def close(self) -> None:
         """Commit what is pending and close. No look-up after it."""
+        self.database.still.close()  # else the last check-point could not empty the log
         await self.writer.close()
         await self.care.close()
         self.journal.close()

@@ -71,7 +71,8 @@ class Allowlist:
         self._writer = writer
         self._journal = journal
         self.revision = 1
-        self._changed = False  # writer thread: this group changed the list
+        self._changed = self._used = False  # writer thread: this group changed the list, took a use
+        self._takings = 0  # commits that took uses
         self._counted = 0  # writer thread: how many credentials it has then
         self._site: tuple[tuple[int, int], SiteData] = ((0, 0), SiteData())
         self.lockdown = Lockdown(writer, self._touch)
@@ -86,10 +87,11 @@ class Allowlist:
             return None
         try:
             key, tail = split_digest(digest)
-            row = self._database.reader.execute(_FIND, (key,)).fetchone()
+            look = self._look()
+            row = look.execute(_FIND, (key,)).fetchone()
             if row is None or row[0] != tail:
                 return None
-            uses = 0 if row[10] is None else self._uses(CREDENTIAL_SPACE, key)
+            uses = 0 if row[10] is None else _uses(look, CREDENTIAL_SPACE, key)
         except sqlite.Error as error:
             raise self._unreadable(error) from None
         _, name, person, kind, method, status, groups, valid_from, valid_to, schedule, limit, duress = row
@@ -101,18 +103,19 @@ class Allowlist:
     def visitor_pass(self, pass_id: int) -> PassRow | None:
         """What is known here about a visitor pass: its row, or only its uses. Raises StoreError."""
         try:
-            row = self._database.reader.execute(
+            look = self._look()
+            row = look.execute(
                 "SELECT id, status, secret, groups, valid_from, valid_to, use_limit, person FROM visitor_pass"
                 " WHERE pass_id = ?",
                 (pass_id,),
             ).fetchone()
             gone = (
                 row is None
-                and self._database.reader.execute(
+                and look.execute(
                     "SELECT 1 FROM tombstone WHERE type = 'visitor_pass' AND id = ?", (pass_name(pass_id),)
                 ).fetchone()
             )
-            uses = self._uses(PASS_SPACE, pass_id)
+            uses = _uses(look, PASS_SPACE, pass_id)
         except sqlite.Error as error:
             raise self._unreadable(error) from None
         if row is None:
@@ -225,6 +228,7 @@ class Allowlist:
             if deadline is not None and time.monotonic() > deadline:
                 raise StoreError("commit_failed", "too late: the writer was busy, no use was taken")
             won = take(conn, use)
+            self._used = True
             event = granted if won else replace(refused, reason=why_spent(conn, use))
             self._journal.write(conn, encode(event), event)
             return won
@@ -250,6 +254,9 @@ class Allowlist:
     # told by the writer
     def committed(self) -> None:
         """Raise the revision when the last commit changed the list."""
+        if self._used:
+            self._used = False
+            self._takings += 1
         if self._changed:
             self._changed = False
             self._count = self._counted
@@ -258,7 +265,7 @@ class Allowlist:
 
     def reset(self, conn: Connection) -> None:
         """Nothing of the last group was stored."""
-        self._changed = False
+        self._changed = self._used = False
         self._count = self._counted = count(conn)
         self.revision += 1  # whatever was read meanwhile is read again
 
@@ -272,18 +279,22 @@ class Allowlist:
         self._counted = count(applier.conn)
         return applier.report(self.revision + 1)
 
-    def _uses(self, space: int, name: int) -> int:
-        row = self._database.reader.execute(
-            "SELECT uses FROM use_count WHERE space = ? AND id = ?", (space, name)
-        ).fetchone()
-        return int(row[0]) if row else 0
+    def _look(self) -> Connection:
+        """Where look-ups read: it stands still between commits that change what they find."""
+        return self._database.look((self.revision, self._takings))
 
     def _unreadable(self, error: Exception) -> StoreError:
         word = fault_word(error, self._database.directory)
+        self._database.still.close()  # the next look-up begins anew
         if not self._damaged:
             self._damaged = True
             self._on_damage(f"the allowlist can not be read: {error}")
         return StoreError(word, f"the allowlist can not be read: {error}")
+
+
+def _uses(conn: Connection, space: int, name: int) -> int:
+    row = conn.execute("SELECT uses FROM use_count WHERE space = ? AND id = ?", (space, name)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def count(conn: Connection) -> int:

@@ -20,6 +20,7 @@ from lintel.edge.store.connection import (
     sqlite,
 )
 from lintel.edge.store.files import sync_directory
+from lintel.edge.store.still import Still
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ _HEADER_PLAIN = b"SQLite format 3\x00"
 
 
 class Database:
-    """The open file: `reader` for look-ups on the event loop, `connect()` for the writer thread.
+    """The open file: `reader` and `look` for the event loop, `connect()` for the writer thread.
 
     `obstacle` says why it can not be written since the start: `storage_read_only`, `disk_full`, "" when it can.
     `shadow`: what is read meanwhile, where the log could not be replayed; its files may go once it is open.
@@ -47,6 +48,7 @@ class Database:
         self.path = path
         self.key = key
         self.obstacle = obstacle
+        self.still = Still(self.connect_reader)
         self.reader: Connection = _reader(shadow, key, "mode=ro") if shadow else self.connect_reader()
 
     @property
@@ -73,6 +75,10 @@ class Database:
         """A connection that can not write. Immutable where nothing can be made beside the file and no log is left."""
         return _reader(self.path, self.key, "mode=ro" if self.writable else "immutable=1")
 
+    def look(self, stamp: object) -> Connection:
+        """A connection for look-ups that begin at what was committed when `stamp` changed last; see `Still`."""
+        return self.still.at(stamp) if self.writable else self.reader
+
     def try_writable(self) -> bool:
         """After a start on a disk that could not be written: look again, and begin to write when that is over.
 
@@ -90,7 +96,8 @@ class Database:
         return self.writable
 
     def close(self) -> None:
-        """Close the reader. The writer closes its own connection."""
+        """Close the readers. The writer closes its own connection."""
+        self.still.close()
         self.reader.close()
 
 

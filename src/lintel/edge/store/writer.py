@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store.connection import Connection, fault_word, sqlite
+from lintel.edge.store.connection import Connection, fault_word, log_is_long, sqlite
 from lintel.edge.store.database import Database
 from lintel.edge.store.group import Item, Member, Spare, Work
 
@@ -184,6 +184,16 @@ class Writer:
         for member in self._members:
             member.committed()
         self._resolve(group)
+        self._check_point(conn)
+
+    def _check_point(self, conn: Connection) -> None:
+        """Shorten a long log. A failure is the next commit's: nothing is lost by it."""
+        try:
+            if log_is_long(conn):
+                with self._database.still.paused(self._loop):
+                    conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite.Error as error:
+            log.warning("the log could not be check-pointed: %s", error)
 
     @staticmethod
     def _apply(conn: Connection, item: Item) -> None:
