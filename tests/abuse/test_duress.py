@@ -13,6 +13,8 @@ from lintel.edge.model import Action, Method, Notice, Reason, Stream
 from tests.edge.rig import run
 
 EACH = 1000
+ATTEMPTS = 3
+"""One without a difference is enough: what the program makes is there each time, what the machine makes is not."""
 
 
 def ranks_differ(first, second):
@@ -65,13 +67,12 @@ def test_a14_a_thousand_of_each_can_not_be_told_apart_by_their_timing(tmp_path):
     async def body(rig):
         await two(rig)
         await timed(rig, 50, wait=False)  # warm
-        for attempt in range(3):  # chance alone fails p > 0.01 once in a hundred
+        for attempt in range(ATTEMPTS):  # chance alone fails p > 0.01 once in a hundred
             normal, duress = (await timed(rig, EACH, wait=False))["order"]
             apart = abs(statistics.median(normal) - statistics.median(duress))
             p = ranks_differ(normal, duress)
             print(f"order: medians {apart * 1e6:.1f} us apart, p = {p:.3f} (attempt {attempt})")
-            assert apart < 0.001
-            if p > 0.01:
+            if apart < 0.001 and p > 0.01:
                 break
         else:
             pytest.fail("the orders can be told apart")
@@ -83,10 +84,15 @@ def test_a14_the_device_is_answered_at_the_same_moment(tmp_path):
     async def body(rig):
         await two(rig)
         await timed(rig, 1, wait=True)
-        normal, duress = (await timed(rig, 3, wait=True))["ack"]
-        apart = abs(statistics.median(normal) - statistics.median(duress))
-        print(f"acknowledgement: medians {apart * 1e3:.2f} ms apart, {statistics.median(normal) * 1e3:.2f} ms")
-        assert apart < 0.02, "an acknowledgement waits for the commit: up to half a second when nothing else happens"
+        for attempt in range(ATTEMPTS):
+            normal, duress = (await timed(rig, 3, wait=True))["ack"]
+            apart = abs(statistics.median(normal) - statistics.median(duress))
+            took = statistics.median(normal)
+            print(f"acknowledgement: medians {apart * 1e3:.2f} ms apart, {took * 1e3:.2f} ms (attempt {attempt})")
+            if apart < 0.02:
+                break
+        else:
+            pytest.fail("an acknowledgement waits for the commit: half a second when nothing else happens")
 
     run(body, tmp_path)
 
@@ -103,8 +109,8 @@ def test_a14_control_a_millisecond_of_extra_work_is_seen(tmp_path):
             return found
 
         rig.gate.witness = type("Slow", (), {"find": staticmethod(slow)})
-        normal, duress = (await timed(rig, 100, wait=False))["order"]
-        assert ranks_differ(normal, duress) < 0.01
+        seen = [(await timed(rig, EACH // 4, wait=False))["order"] for _ in range(ATTEMPTS)]
+        assert max(ranks_differ(*both) for both in seen) < 0.01, "in each attempt"
 
     run(body, tmp_path)
 

@@ -27,7 +27,7 @@ from lintel.edge.health import Health
 from lintel.edge.ids import new_id
 from lintel.edge.ledger import Ledger, decided
 from lintel.edge.model import Action, Door, Fact, Instant, Notice, Order, Outcome, Reading, Reason
-from lintel.edge.policy import Decision, decide
+from lintel.edge.policy import Decision, Facts, decide
 from lintel.edge.store import Store
 from lintel.edge.witness import Found, Witness
 
@@ -113,10 +113,8 @@ class Gate:
         decision = decide(reading, facts, door, now)
         if self._guessing.judge(reading, decision.reason, now.mono):
             self.ledger.report(Fact(Notice.GUESSING, reading.device))
-        if facts.credential is not None and facts.credential.duress:
-            # in the next turn of the loop: who is forced sees the same moment of opening as everybody
-            alarm = Fact(Notice.DURESS, reading.device, detail=reading.id)
-            asyncio.get_running_loop().call_soon(self.ledger.report, alarm)
+        # for everybody, and looked at in the next turn of the loop: who is forced sees the same moment of opening
+        asyncio.get_running_loop().call_soon(self._alarm_silently, reading, facts)
         if found.use is not None and decision.opens:
             if await self._consume(found, reading, decision, now, receipt):
                 await self._open(reading, now)
@@ -126,6 +124,10 @@ class Gate:
             await self._open(reading, now)
         else:
             self._journal(reading, decision, now, receipt, found)
+
+    def _alarm_silently(self, reading: Reading, facts: Facts) -> None:
+        if facts.credential is not None and facts.credential.duress:
+            self.ledger.report(Fact(Notice.DURESS, reading.device, detail=reading.id))
 
     def waiting(self, door: str) -> int:
         """Presentations queued at a door."""
