@@ -23,8 +23,10 @@ T = TypeVar("T")
 
 GROUP = 32
 """Items of one commit. 1,024 B are written per event of 32, 8 kB per event that is committed alone."""
-FILL = 20
-"""Items a window waits for. A broker keeps 20 messages in flight, so a longer wait would wait for nothing."""
+FLIGHT = 20
+"""Messages that a broker keeps in flight when nobody told it otherwise: after so many perhaps nothing more comes."""
+PAUSE = 0.015
+"""... and when nothing has come for so long (s), it does not."""
 SHORTEST, LONGEST = 0.05, 0.5
 """Bounds of the window in seconds: at least 50 ms, and at most half a second for a reader's acknowledgement."""
 RETRY = 1.0
@@ -52,7 +54,7 @@ class Writer:
         self._spare: Spare | None = None
         self._wake = threading.Condition()
         self._queue: deque[Item] = deque()
-        self._arrivals: deque[float] = deque([-3600.0] * FILL, FILL)
+        self._arrivals: deque[float] = deque([-3600.0] * GROUP, GROUP)
         self._urgent = False
         self._closing = False
         self._sleeping = False
@@ -108,7 +110,7 @@ class Writer:
             self._queue.append(item)
             self._urgent = self._urgent or now
             pending = len(self._queue)
-            if self._urgent or self._sleeping or pending in (FILL, GROUP):
+            if self._urgent or self._sleeping or pending in (FLIGHT, GROUP):
                 self._wake.notify()
         return future
 
@@ -149,12 +151,11 @@ class Writer:
             if not self._queue:
                 return None
             begun = time.monotonic()
+            # the last arrivals tell how long as many more will take; a little longer, so that a steady stream fills it
+            window = min(LONGEST, max(SHORTEST, 1.2 * (begun - self._arrivals[0])))
             while not (self._urgent or self._closing or len(self._queue) >= GROUP):
-                # the last arrivals tell how long as many more will take
-                window = min(LONGEST, max(SHORTEST, begun - self._arrivals[0]))
-                if len(self._queue) >= FILL:
-                    window = min(window, SHORTEST)
-                left = begun + window - time.monotonic()
+                pause = PAUSE if len(self._queue) >= FLIGHT else window
+                left = min(begun + window, self._arrivals[-1] + pause) - time.monotonic()
                 if left <= 0:
                     break
                 self._wake.wait(left)
