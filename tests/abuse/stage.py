@@ -16,6 +16,9 @@ from lintel.edge.supervisor import Keeper, State
 from tests.edge.drivers.contract import until
 from tests.edge.rig import Rig
 
+LIMIT = 30.0
+"""Seconds that anything may take on a busy machine: paid only for what does not happen."""
+
 
 class Now:
     """Real time in the shape of the rig's time."""
@@ -47,7 +50,7 @@ async def at_work(rig, driver, limit=0.5, name="line"):
     keeper = Keeper(name, rig.gate.ledger.report, limit)
     task = asyncio.create_task(keeper.keep(partial(driver.run, Inlet(rig.gate, keeper))))
     try:
-        await until(lambda: keeper.state is State.UP, 10.0)
+        await until(lambda: keeper.state is State.UP, LIMIT)
         yield keeper
     finally:
         task.cancel()
@@ -55,7 +58,7 @@ async def at_work(rig, driver, limit=0.5, name="line"):
             await task
 
 
-async def decided(rig, count, seconds=5.0):
+async def decided(rig, count, seconds=LIMIT):
     """Wait until so many decisions are in the journal; all of them, oldest first."""
     end = time.monotonic() + seconds
     while True:
@@ -67,7 +70,7 @@ async def decided(rig, count, seconds=5.0):
         await asyncio.sleep(0.01)
 
 
-async def told(rig, notice, seconds=5.0):
+async def told(rig, notice, seconds=LIMIT):
     """Wait until a notice is in the journal; all rows of it."""
     end = time.monotonic() + seconds
     while True:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import statistics
 import time
 from contextlib import asynccontextmanager, suppress
 
@@ -20,7 +21,7 @@ from tests.edge.drivers.contract import until
 from tests.edge.drivers.mqtt_rig import A, qr
 from tests.edge.rig import run
 
-from .stage import at_work, context, decided, gate, told
+from .stage import LIMIT, at_work, context, decided, gate, told
 
 SPEC = builtin()["mqtt-face"].spec
 DEVICE = Device("term", A, "gate", Direction.IN, builtin()["mqtt-face"])
@@ -57,6 +58,14 @@ async def rival(place, **options):
             await task
 
 
+async def opened(rig, person, door):
+    """Present a code, and the seconds until the lock had its order."""
+    start, before = time.monotonic(), len(rig.lock.orders)
+    await rig.gate.present(rig.reading(person, door=door))
+    await until(lambda: len(rig.lock.orders) > before, LIMIT)
+    return time.monotonic() - start
+
+
 def test_b9_a_war_over_our_client_id_costs_little_and_is_told(tmp_path):
     """On a broker without accounts, where it is possible at all. The other door decides meanwhile."""
 
@@ -65,26 +74,24 @@ def test_b9_a_war_over_our_client_id_costs_little_and_is_told(tmp_path):
             await rig.allow("alice")
             async with at_work(rig, driver(rig, place.port), limit=0.5) as keeper:
                 start, busy = time.monotonic(), time.process_time()
-                slow = 0.0
+                waited = []
                 async with rival(place) as had:
-                    while time.monotonic() < start + 5:
-                        began = time.monotonic()
-                        await (await rig.gate.present(rig.reading("alice", door="back")))
-                        slow = max(slow, time.monotonic() - began)
+                    while time.monotonic() < start + 5 or len(had) < 8:  # as often as the alarm needs, and more
+                        waited.append(await opened(rig, "alice", "back"))
                         await asyncio.sleep(0.1)
                 busy, took = time.process_time() - busy, time.monotonic() - start
-                await until(lambda: keeper.state is State.UP, 10.0)
-                assert len(had) > 3, "there was a war"
+                await until(lambda: keeper.state is State.UP, LIMIT)
+                print(f"{len(had)} blows in {took:.1f} s, {busy / took:.0%} busy, {statistics.median(waited):.3f} s")
                 assert len(had) < took / 0.25 + 6, "it is not fought at full speed"
                 assert busy < 0.25 * took, "test, rival and gateway together"
-                assert slow < 1.0
+                assert statistics.median(waited) < 0.1, "decisions from other devices go on"
                 (event,) = await told(rig, Notice.TAKEOVER)
                 assert (event.count, "'gw'" in event.detail) == (6, True)
                 alarms = [e.reason for e in rig.events(Stream.ALARM)]
-                assert alarms.count("comms_lost") <= 7, "folded"
+                assert alarms.count("comms_lost") <= 5 + took / 10 + 1, "folded"
                 before = len(rig.lock.orders)
                 async with place.client("device") as client:
-                    async with asyncio.timeout(10):
+                    async with asyncio.timeout(LIMIT):
                         while len(rig.lock.orders) == before:  # the rival's last blow may still be on its way
                             await publish(client, f"mqtt/face/{A}/QRCode", qr("alice"))
                             await asyncio.sleep(0.2)
@@ -210,9 +217,9 @@ def test_e15_a_flap_of_the_real_line_creates_no_order(tmp_path):
                         await publish(client, f"mqtt/face/{A}/QRCode", qr("alice"))
                     assert [e.reason for e in await decided(rig, n)] == ["granted"] * n
                     await place.stop()
-                    await until(lambda: keeper.state is State.LOST)
+                    await until(lambda: keeper.state is State.LOST, LIMIT)
                     await place.start()
-                    await until(lambda: keeper.state is State.UP, 10.0)
+                    await until(lambda: keeper.state is State.UP, LIMIT)
                     await rig.flush()
                     assert len(rig.lock.orders) == n
 
