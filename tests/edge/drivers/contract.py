@@ -211,7 +211,7 @@ class DriverContract:
                     start = time.monotonic()
                     await until(lambda n=number: inlet.ups == n + 2, 2.0)
                     assert time.monotonic() - start < 2.0
-            assert len(inlet.digests()) == 3
+            assert len(set(inlet.digests())) == 3  # what was acknowledged just before the cut may come again
 
         self.run(scene)
 
