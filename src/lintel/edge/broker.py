@@ -170,12 +170,12 @@ async def start_mosquitto(
 async def start_embedded(port: int = 0) -> AsyncIterator[Broker]:
     """A broker inside this process, for a first look where mosquitto can not be installed. Loopback, no accounts.
 
-    Weaker than mosquitto: nothing survives its end, offline queues are thin, QoS is not raised. Needs `lintel[demo]`.
+    Weaker than mosquitto: nothing survives its end, offline queues are thin, QoS is not raised. Needs the extra `demo`.
     """
     try:
         from amqtt.broker import Broker as Embedded  # noqa: PLC0415  an optional dependency
     except ImportError:
-        raise LintelError("no MQTT broker: 'sudo apt install mosquitto' or 'pip install lintel[demo]'") from None
+        raise LintelError("no MQTT broker: 'apt-get install mosquitto' as root, or start it by ./lintel demo") from None
     port = port or free_port()
     log.warning("using the embedded MQTT broker: for a first look only, nothing survives its end")
     settings = {
