@@ -1,6 +1,7 @@
 """A running MQTT driver on a real mosquitto, and a plain client that says what the devices say."""
 
 import asyncio
+import json
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -48,6 +49,15 @@ def num(reading):
 
 def rec_topic(address=A):
     return f"mqtt/face/{address}/Rec"
+
+
+async def acks(client, count):
+    """The next acknowledgements of records that a terminal gets, among whatever else it is told."""
+    found = []
+    while len(found) < count:
+        said = json.loads((await anext(client.messages)).payload)
+        found += [said["info"]] if said["operator"] == "PushAck" else []
+    return found
 
 
 def notices(inlet):

@@ -14,7 +14,23 @@ from lintel.edge.model import Notice, Outcome
 from tests.brokers import publish, site
 from tests.edge.drivers.contract import Recorder, running, until
 
-from .mqtt_rig import A, B, Stuck, count, device, driver_for, local, notices, num, open_order, qr, rec, rec_topic, stage
+from .mqtt_rig import (
+    A,
+    B,
+    Stuck,
+    acks,
+    count,
+    device,
+    driver_for,
+    local,
+    notices,
+    num,
+    open_order,
+    qr,
+    rec,
+    rec_topic,
+    stage,
+)
 
 # ---- age (B8)
 
@@ -23,10 +39,11 @@ def test_retained_messages_are_ignored_cleared_and_reported():
     async def scene():
         async with site() as place, place.client("device") as client:
             await publish(client, rec_topic(), rec(), retain=True)
+            await publish(client, f"mqtt/face/{A}/QRCode", b"no JSON", retain=True)
             await publish(client, "mqtt/face/basic", {"operator": "Online", "info": {"facesluiceId": A}}, retain=True)
             driver, inlet = driver_for(place.port), Recorder()
             async with running(driver, inlet):
-                await until(lambda: count(inlet, Notice.RETAINED_IGNORED) == 2)
+                await until(lambda: count(inlet, Notice.RETAINED_IGNORED) == 3)
                 await asyncio.sleep(0.2)
                 async with place.client("looker") as looker:
                     await looker.subscribe("mqtt/#", qos=1)
@@ -238,7 +255,7 @@ def test_what_names_no_record_gets_no_push_ack():
             for payload in [*bad, json.dumps(rec("p-1", "9", similarity1="-1")).encode()]:
                 await publish(client, rec_topic(), payload)
             await until(lambda: len(inlet.readings) == 4)
-            acked = json.loads((await anext(client.messages)).payload)["info"]
+            (acked,) = await acks(client, 1)
             assert acked == {"PushAckType": 2, "SnapOrRecordID": "9"}, "malformed, but it is stored, and it has a name"
             assert len(client.messages) == 0
 
@@ -265,14 +282,13 @@ def test_the_terminal_gets_its_push_ack_only_after_the_receipt():
             await publish(
                 client, "mqtt/face/basic", {"operator": "Online", "info": {"facesluiceId": A, "time": local()}}
             )
-            first = json.loads((await anext(client.messages)).payload)
-            assert first["operator"] == "Online-Ack"
+            said = [json.loads((await anext(client.messages)).payload)["operator"] for _ in range(3)]
+            assert sorted(said) == ["Online-Ack", "SetSysTime", "SetSysTime"]  # when first heard, and when on line
             await asyncio.sleep(0.1)
             assert len(client.messages) == 0
             for receipt in inlet.receipts:
                 receipt.set_result(None)
-            acks = [json.loads((await anext(client.messages)).payload)["info"] for _ in range(2)]
-            assert acks == [
+            assert await acks(client, 2) == [
                 {"PushAckType": 2, "SnapOrRecordID": 12},
                 {"PushAckType": 1, "SnapOrRecordID": "41"},
             ]
@@ -303,7 +319,6 @@ def test_readings_that_are_taken_at_once_and_those_that_wait_keep_their_order():
                 await publish(client, rec_topic(), rec("p-1", number))
             await until(lambda: len(inlet.readings) >= 40, 10.0)
             assert [num(r) for r in inlet.readings] == [str(n) for n in range(40)]
-            acks = [json.loads((await anext(client.messages)).payload)["info"] for _ in range(40)]
-            assert [ack["SnapOrRecordID"] for ack in acks] == list(range(40))
+            assert [ack["SnapOrRecordID"] for ack in await acks(client, 40)] == list(range(40))
 
     asyncio.run(scene())

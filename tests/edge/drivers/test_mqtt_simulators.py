@@ -74,6 +74,22 @@ def test_a_face_arrives_as_a_live_reading(model, tmp_path):
     asyncio.run(scene())
 
 
+def test_a_terminal_is_told_the_time_when_it_comes_on_line_and_is_believed_then(tmp_path):
+    """Its clock is a minute ahead, so that its records would be history."""
+    persons = tmp_path / "persons.json"
+    persons.write_text('[{"customId": "p-1001", "name": "Test"}]')
+
+    async def scene():
+        ahead = {"persons": str(persons), "utc_offset": 0.0, "clock_offset": 60.0}
+        async with met("mqtt-face", **ahead) as (part, events, _, inlet):
+            await until(lambda: any(e == "clock_set" for e, _ in events))
+            await part.command("face", {"person": "p-1001"})
+            await until(lambda: inlet.readings)
+        assert inlet.readings[0].age < 5
+
+    asyncio.run(scene())
+
+
 @pytest.mark.parametrize("stored", [True, False])
 def test_the_terminal_keeps_its_record_until_the_reading_is_stored(stored):
     async def scene():

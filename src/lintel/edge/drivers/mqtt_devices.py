@@ -26,6 +26,9 @@ MUTE_AFTER: Final = 200
 MUTE_S: Final = 10.0
 """How long that is (s). The broker drops what comes meanwhile: reading it would cost the other devices their time."""
 
+TOKEN_BYTES: Final = 500_000
+"""A message counts once more for each such part of it: 20 short ones a second, or 10 MB."""
+
 _MOST_FOLDED = 256
 
 
@@ -36,8 +39,8 @@ class Terminal:
     """
 
     __slots__ = (
-        "address", "alive", "burst", "clock_off", "device", "doors", "dropped", "lag", "names", "numbers", "rate",
-        "seen", "spec", "stamp", "tokens",
+        "address", "alive", "burst", "clock_off", "clock_set", "device", "doors", "dropped", "lag", "names", "numbers",
+        "rate", "seen", "spec", "stamp", "tokens",
     )  # fmt: skip
 
     def __init__(self, device: Device, spec: MqttSpec, rate: float, burst: int) -> None:
@@ -48,19 +51,29 @@ class Terminal:
         self.alive: bool | None = None
         self.seen = 0.0
         self.clock_off = False
+        self.clock_set = float("-inf")
         self.lag = Lag()
         self.numbers: dict[str, tuple[int, float]] = {}  # by message: the newest record's number and device time
         self.dropped = 0
         self.rate, self.burst, self.tokens, self.stamp = rate, burst, float(burst), 0.0
 
-    def may_send(self, now: float) -> bool:
-        """Take one message out of the device's allowance (a token bucket), or count it as dropped."""
+    def came_on_line(self, now: float) -> None:
+        """The device says so: what it held back comes now, and its clock may be that of a cold start."""
+        self.lag.online(now)
+        self.clock_set = float("-inf")
+
+    def may_send(self, now: float, size: int) -> bool:
+        """Take a message out of the device's allowance (a token bucket), or count it as dropped.
+
+        `size` in bytes: a picture costs the loop more than a short message, and counts as several.
+        """
         self.tokens = min(self.burst, self.tokens + (now - self.stamp) * self.rate)
         self.stamp = now
-        if self.tokens < 1:
+        cost = 1 + size // TOKEN_BYTES
+        if self.tokens < min(cost, self.burst):
             self.dropped += 1
             return False
-        self.tokens -= 1
+        self.tokens -= cost
         return True
 
     def overdue(self, now: float) -> bool:

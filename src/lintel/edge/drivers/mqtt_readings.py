@@ -14,6 +14,10 @@ from lintel.edge.profiles.mqtt_spec import PRESENTATIONS
 DRIFT_S: Final = 5.0
 """A device clock that is further off raises `device_clock_off` (abuse case B15)."""
 
+DAY_S: Final = 86_400.0
+RETRY_S: Final = 600.0
+"""How often a device's clock is set; and while it stays off all the same (s)."""
+
 HELD_S: Final = 10.0
 """How late a terminal may still call a record live (`Sendintime`, mqtt/face v1.25): no drift of its clock."""
 
@@ -66,8 +70,6 @@ class Reader:
         Only for what has just arrived.
         """
         presented = seen.message.kind in PRESENTATIONS
-        if seen.message.kind == "online":
-            terminal.lag.online(now.mono)
         if seen.time is None or not seen.live:
             return
         if not _history(seen, now) and not (presented and terminal.lag.flushing(now.mono)):
@@ -80,6 +82,18 @@ class Reader:
         if off and not terminal.clock_off:
             self._facts.tell(Notice.DEVICE_CLOCK_OFF, terminal.device.id, f"{ahead:+.0f} s", now.mono)
         terminal.clock_off = off
+
+    def clock_due(self, terminal: Terminal, now: Instant) -> bool:
+        """Whether to set a device's clock now: when it came on line, daily, and when it is off. Asked, it is noted.
+
+        Never while our own clock is unknown: the device would turn live records into history.
+        """
+        wait = RETRY_S if terminal.clock_off else DAY_S
+        due = terminal.spec.set_clock is not None and now.state is not ClockState.UNKNOWN
+        due = due and now.mono - terminal.clock_set >= wait
+        if due:
+            terminal.clock_set = now.mono
+        return due
 
     def watch_numbers(self, terminal: Terminal, seen: Seen, now: Instant) -> None:
         """Report gaps and resets of a device's record numbers (abuse case B14). Replays of older ones say nothing."""

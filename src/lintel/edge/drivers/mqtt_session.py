@@ -204,25 +204,28 @@ class Session:
         if route is None:  # a subscription of an earlier configuration, kept by the persistent session
             self.out.post(topic, b"")
             return False
-        now = self._clock.now()
+        now, owner = self._clock.now(), route.owner
         if not payload:
             return False
-        if route.owner is not None and not route.only_answers and not self._allowed(route.owner, now.mono):
-            self._mute(route, route.owner, now.mono)
+        if owner is not None and not route.only_answers and not self._allowed(owner, now.mono, len(payload)):
+            self._mute(route, owner, now.mono)
             return False
         try:
             document = decode(payload)
         except BadFrame as error:
-            if route.owner is not None and route.presents is not None and not message.retain:
-                return self._present(route.owner, Seen(route.presents, malformed=True), slot, now)
-            self._facts.tell(Notice.FRAME_ERROR, _id(route.owner), f"{topic!a}: {error}", now.mono)
+            if message.retain:
+                self._clear(route)
+                return False
+            if owner is not None and route.presents is not None:
+                return self._present(owner, Seen(route.presents, malformed=True), slot, now)
+            self._facts.tell(Notice.FRAME_ERROR, _id(owner), f"{topic!a}: {error}", now.mono)
             return False
         if message.retain and not any(h.message is not None and h.message.retained for h in route.hear(document)):
             self._clear(route)
             return False
-        return self._act(route, document, slot, now)
+        return self._act(route, document, slot, now, len(payload))
 
-    def _act(self, route: Route, document: JsonValue, slot: Slot | None, now: Instant) -> bool:
+    def _act(self, route: Route, document: JsonValue, slot: Slot | None, now: Instant, size: int) -> bool:
         """Act on a document from a device of ours; report one that names somebody else than its topic allows."""
         mismatch = ""
         for heard in route.hear(document):
@@ -236,7 +239,7 @@ class Session:
             elif heard.message is not None:
                 seen = read(heard.message, document, self._reader.zone, now.wall)
                 if says_something(seen):
-                    allowed = route.owner is not None or self._allowed(terminal, now.mono)
+                    allowed = route.owner is not None or self._allowed(terminal, now.mono, size)
                     return allowed and self._understood(terminal, seen, slot, now)
         if mismatch:
             detail = f"{route.topic!a} names {mismatch}"
@@ -254,9 +257,9 @@ class Session:
             for terminal in self._terminals.values():
                 self.out.say(terminal, terminal.spec.ask)
 
-    def _allowed(self, terminal: Terminal, now: float) -> bool:
+    def _allowed(self, terminal: Terminal, now: float, size: int) -> bool:
         """Whether a message is within its device's rate. Backlog is: the broker bounds it, and it would be lost."""
-        return self._floor == -math.inf or terminal.may_send(now)
+        return self._floor == -math.inf or terminal.may_send(now, size)
 
     def _understood(self, terminal: Terminal, seen: Seen, slot: Slot | None, now: Instant) -> bool:
         kind = seen.message.kind
@@ -270,8 +273,7 @@ class Session:
             terminal.alive = True
             if kind != "online":
                 self.out.say(terminal, terminal.spec.ask)
-        if self.prompt():
-            self._reader.watch_clock(terminal, seen, now)
+        self._watch_clock(terminal, seen, now)
         if kind in PRESENTATIONS:
             return self._present(terminal, seen, slot, now)
         if kind == "door":
@@ -281,6 +283,14 @@ class Session:
             if kind == "online":
                 self.out.say(terminal, terminal.spec.ask)
         return False
+
+    def _watch_clock(self, terminal: Terminal, seen: Seen, now: Instant) -> None:
+        if seen.message.kind == "online":
+            terminal.came_on_line(now.mono)
+        if self.prompt():
+            self._reader.watch_clock(terminal, seen, now)
+            if self._reader.clock_due(terminal, now):
+                self.out.say(terminal, terminal.spec.set_clock)
 
     def _present(self, terminal: Terminal, seen: Seen, slot: Slot | None, now: Instant) -> bool:
         """Hand a reading over; what else its message tells is looked at while it is on its way to the door."""

@@ -6,8 +6,8 @@ not, the connection is dropped and the broker delivers it again. What is no read
 How old a reading is: every second a barrier message is published to a topic of our own and comes back through the same
 queue as the readings. What arrives after a barrier was published after that barrier was, so the time since then bounds
 its age. Before the first barrier after a reconnect everything is backlog. A device's own time can prove a reading
-young, and, where the profile asks for it, show that it is history. What a device holds back in its own TCP buffer
-without naming a time can not be told from a live message.
+young, and, where the profile asks for it, show that it is history. What a device held back itself is late by its own
+clock, right or wrong (`mqtt_lag`); where it names no time, only that it has just come on line tells.
 
 MQTT 3.1.1 can not let an order expire on the way. So none is sent to a device known to be away, none while the last
 barrier is overdue, and none is ever repeated; a broker that freezes in the second after a barrier may still pass one on

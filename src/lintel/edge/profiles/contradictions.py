@@ -53,8 +53,9 @@ def _mqtt(mqtt: Row) -> Found:
         yield from _message(f"mqtt.message[{number}]", message, commands)
     for name, command in commands.items():
         yield from _command(f"mqtt.command.{name}", command)
-    if (ask := _text(mqtt, "ask")) and ask not in commands:
-        yield "mqtt.ask", f"expected the name of a command: {', '.join(commands)}"
+    for key in ("ask", "set_clock"):
+        if (name := _text(mqtt, key)) and name not in commands:
+            yield f"mqtt.{key}", f"expected the name of a command: {', '.join(commands)}"
     names = [_text(message, "name") for _, message in messages]
     for name in filter(None, names):
         if names.count(name) > 1:

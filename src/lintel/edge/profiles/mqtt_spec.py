@@ -136,6 +136,7 @@ class MqttSpec:
 
     `heartbeat_s` is the period of the device's heartbeat (None: it has none); three missed mean "lost". `ask` names
     the command that asks for the door contact's state: sent when the line comes up and when the device does.
+    `set_clock` names the one that sets the device's clock: sent when it comes on line, daily, and while it is off.
     `enforces_validity`: whether the terminal itself stops admitting an expired person while it is off line.
     `unconfirmed` lists what no document or device has confirmed yet; the operator sees it.
     """
@@ -147,6 +148,7 @@ class MqttSpec:
     command: Mapping[Name, Command] = field(default_factory=dict)
     heartbeat_s: Seconds | None = None
     ask: Name | None = None
+    set_clock: Name | None = None
     unconfirmed: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
 
     @property
