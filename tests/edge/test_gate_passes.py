@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Door, Method
+from lintel.edge.model import Door, Method, Stream
 from lintel.edge.passes import PassKey, rotating
 from lintel.edge.store import PassPut
 
@@ -135,6 +135,39 @@ def test_a_use_that_was_on_its_way_when_the_door_gave_up_is_told_as_expired(tmp_
         return [(e.type, e.reason or e.result) for e in rig.events()]
 
     assert run(body, tmp_path) == [("access.decision", "granted"), ("door.order", "order_expired")]
+
+
+def test_a_use_that_fails_late_for_whatever_reason_completes_its_receipt(tmp_path):
+    """A receipt that stays open would hold up the acknowledgements of all that came behind it."""
+
+    async def body(rig):
+        rig.gate.order_s = 0.2
+        release = asyncio.Event()
+
+        async def broken(*args, **options):
+            await release.wait()
+            raise ValueError("a bug")
+
+        rig.store.allowlist.consume = lambda *args, **options: asyncio.ensure_future(broken(*args, **options))
+        receipt = await rig.gate.present(rig.reading(visitor(uses=1), method=Method.PASS))
+        await rig.gate.drain(10)
+        release.set()
+        await asyncio.wait_for(receipt, 10)
+        assert rig.lock.orders == []
+        return [e.reason for e in rig.decisions()]
+
+    assert run(body, tmp_path) == ["internal_error"]
+
+
+def test_a14_the_silent_alarm_of_a_counted_credential_is_in_the_commit_of_its_use(tmp_path):
+    async def body(rig):
+        people = [f"m{n}" for n in range(40)]
+        await rig.allow(*people, duress=True, use_limit=1)
+        for n, person in enumerate(people, 1):
+            await asyncio.wait_for(await rig.gate.present(rig.reading(person)), 10)
+            assert len(rig.events(Stream.ALARM)) == n, "durable when the use is"
+
+    run(body, tmp_path)
 
 
 def test_a6_a_rotating_code_opens_once_and_a_screenshot_is_replayed_also_after_a_restart(tmp_path):

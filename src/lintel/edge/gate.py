@@ -67,21 +67,23 @@ class Gate:
 
     async def present(self, reading: Reading) -> Receipt:
         """Queue a presentation at its door; waits while the queue is full."""
-        if reading.mono is None:
-            reading = replace(reading, mono=self.clock.now().mono)
-        receipt: Receipt = asyncio.get_running_loop().create_future()
-        await self._queues[reading.door].put((reading, receipt))
-        return receipt
+        waiting = self._waiting(reading)
+        await self._queues[reading.door].put(waiting)
+        return waiting[1]
 
     def offer(self, reading: Reading) -> Receipt | None:
         """Queue a presentation at its door; None when the queue is full."""
-        if self._queues[reading.door].full():
+        queue = self._queues[reading.door]
+        if queue.full():
             return None
+        waiting = self._waiting(reading)
+        queue.put_nowait(waiting)
+        return waiting[1]
+
+    def _waiting(self, reading: Reading) -> tuple[Reading, Receipt]:
         if reading.mono is None:
             reading = replace(reading, mono=self.clock.now().mono)
-        receipt: Receipt = asyncio.get_running_loop().create_future()
-        self._queues[reading.door].put_nowait((reading, receipt))
-        return receipt
+        return reading, asyncio.get_running_loop().create_future()
 
     async def serve(self, door: str) -> None:
         """The task of one door. An unexpected error denies, raises one alarm, and the door goes on."""
@@ -92,10 +94,13 @@ class Gate:
                 await self.handle(reading, receipt)
             except Exception:  # fail secure: whatever broke, this person is not let in by it and the next is served
                 log.exception("door %s: a presentation failed unexpectedly", door)
-                self._journal(reading, Decision(Reason.INTERNAL_ERROR), self.clock.now(), receipt)
-                self.ledger.report(Fact(Notice.DEVICE_FAULT, reading.device, Reason.INTERNAL_ERROR))
+                self._failed(reading, receipt)
             finally:
                 queue.task_done()
+
+    def _failed(self, reading: Reading, receipt: Receipt) -> None:
+        self._journal(reading, Decision(Reason.INTERNAL_ERROR), self.clock.now(), receipt)
+        self.ledger.report(Fact(Notice.DEVICE_FAULT, reading.device, Reason.INTERNAL_ERROR))
 
     async def handle(self, reading: Reading, receipt: Receipt) -> None:
         """Decide one presentation, open if granted, journal, and complete `receipt` after the commit."""
@@ -113,12 +118,14 @@ class Gate:
         decision = decide(reading, facts, door, now)
         if self._guessing.judge(reading, decision.reason, now.mono):
             self.ledger.report(Fact(Notice.GUESSING, reading.device))
-        # for everybody, and looked at in the next turn of the loop: who is forced sees the same moment of opening
-        asyncio.get_running_loop().call_soon(self._alarm_silently, reading, facts)
         if found.use is not None and decision.opens:
+            self._alarm_silently(reading, facts)  # into the commit of the use, which the order waits for anyway
             if await self._consume(found, reading, decision, now, receipt):
                 await self._open(reading, now)
-        elif decision.opens:
+            return
+        # for everybody, and looked at in the next turn of the loop: who is forced sees the same moment of opening
+        asyncio.get_running_loop().call_soon(self._alarm_silently, reading, facts)
+        if decision.opens:
             # written down in the next turn of the loop: the order has left by then, and waits for nothing
             asyncio.get_running_loop().call_soon(self._journal, reading, decision, now, receipt, found)
             await self._open(reading, now)
@@ -199,8 +206,15 @@ class Gate:
             _settle(receipt)
             return won and not late
 
+        def taken_late(done: "asyncio.Future[bool]") -> None:
+            try:
+                taken(done)
+            except Exception:  # as in `serve`: the receipt is completed whatever broke
+                log.exception("door %s: a use failed unexpectedly", reading.door)
+                self._failed(reading, receipt)
+
         if late:
-            taking.add_done_callback(lambda done: done.cancelled() or taken(done))
+            taking.add_done_callback(taken_late)
             return False
         return taken(taking)
 

@@ -2,7 +2,7 @@
 
 State changes are logged once; attempts are only counted. The class of the error decides:
 
-    Lost       waits 0.2 s, doubling with jitter up to the line's limit (0.5 s on a serial port, 5 s on a broker)
+    Lost       waits 0.2 s, doubling with jitter up to the line's limit (0.5 s on a serial port, 4 s on a broker)
     Refused    raises an alarm, waits 60 s: a wrong password does not get better by asking often
     anything   a bug: logged with its trace, treated as Lost at the limit, so that the other lines go on
 

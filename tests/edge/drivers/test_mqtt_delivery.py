@@ -322,3 +322,18 @@ def test_readings_that_are_taken_at_once_and_those_that_wait_keep_their_order():
             assert [ack["SnapOrRecordID"] for ack in await acks(client, 40)] == list(range(40))
 
     asyncio.run(scene())
+
+
+def test_a_reading_that_comes_while_the_session_ends_is_not_acknowledged_and_comes_again():
+    class Ending:
+        def create_task(self, work):
+            raise RuntimeError("TaskGroup is shutting down")
+
+    async def scene():
+        async with stage(inlet=(inlet := Recorder())) as (_, driver, _, client):
+            driver._session._tasks = Ending()
+            await publish(client, rec_topic(), rec("p-1", "7"))
+            await until(lambda: inlet.ups >= 2, 10.0)
+            await until(lambda: [num(r) for r in inlet.readings] == ["7"], 10.0)
+
+    asyncio.run(scene())

@@ -101,9 +101,9 @@ class Link:
                 pass
         raise HungUp("the connection to the broker ended")
 
-    def acknowledge(self, mid: int, qos: int) -> None:
+    def acknowledge(self, mid: int) -> None:
         """PUBACK one message; nothing happens on a connection that is gone."""
-        self._inner.ack(mid, qos)
+        self._inner.ack(mid, 1)
 
     async def subscribe(self, topics: Sequence[str], qos: int = 1) -> None:
         """Subscribe. Raises Refused when the broker declines one of them."""
@@ -185,6 +185,7 @@ async def connect(options: Options, client_id: str, password: str | None) -> Asy
     link = Link(client)
     inner = client._client  # noqa: SLF001  as above
     inner.manual_ack_set(on=True)
+    inner.disable_logger()  # a line that is formatted for every packet, and shown to nobody
     inner.connect_timeout = CONNECT_S
     where = f"{options.host}:{options.port}"
     try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,6 +11,7 @@ from pydantic import JsonValue
 
 from lintel.edge.drivers import mqtt_link as link
 from lintel.edge.drivers.base import Context, Inlet, Receipt
+from lintel.edge.drivers.mqtt_barrier import LATE_S, PULSE_S, Barrier
 from lintel.edge.drivers.mqtt_devices import MUTE_AFTER, MUTE_S, Folder, Route, Terminal
 from lintel.edge.drivers.mqtt_outgoing import Outgoing
 from lintel.edge.drivers.mqtt_readings import Reader
@@ -21,12 +21,6 @@ from lintel.edge.profiles.mqtt_read import Seen, decode, read, says_something
 from lintel.edge.profiles.mqtt_spec import PRESENTATIONS
 
 log = logging.getLogger(__name__)
-
-PULSE_S: Final = 1.0
-"""How often the barrier is published (s)."""
-
-LATE_S: Final = PULSE_S + 1.0
-"""A barrier older than this is overdue: readings are as old as it, orders are not sent (s)."""
 
 SILENT_S: Final = 5.0
 """Longest wait for the broker's PUBACK of a barrier (s)."""
@@ -78,10 +72,7 @@ class Session:
         self._link, self._inlet = connection, inlet
         self._facts = Folder(inlet.report)
         self._reader = Reader(context, self._facts)
-        self._barrier = f"lintel/{client_id}/barrier"
-        self._nonce = context.new_id()
-        self._published: dict[bytes, float] = {}  # barriers that are not back yet, and when they were published
-        self._floor = -math.inf  # when the newest barrier that came back was published
+        self._barrier = Barrier(client_id, context.new_id())
         self._slots: deque[Slot] = deque()
         self._lanes: dict[str, deque[tuple[Reading, Stored]]] = {}
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -109,12 +100,12 @@ class Session:
 
     @property
     def heard(self) -> bool:
-        """Whether a barrier came back: what waited at the broker before this connection is through."""
-        return self._floor > -math.inf
+        """Whether a barrier came back."""
+        return self._barrier.heard
 
     def prompt(self) -> bool:
-        """Whether the broker passed a message on to us within the last two seconds."""
-        return self._clock.now().mono - self._floor <= LATE_S
+        """Whether the last barrier is not overdue."""
+        return self._barrier.prompt(self._clock.now().mono)
 
     # ---- what keeps the connection going
 
@@ -123,7 +114,7 @@ class Session:
 
     async def _subscribe(self) -> None:
         answers = [topic for topic, route in self._routes.items() if route.only_answers]
-        await self._link.subscribe([self._barrier, *(t for t in self._routes if t not in answers)])
+        await self._link.subscribe([self._barrier.topic, *(t for t in self._routes if t not in answers)])
         await self._link.subscribe(answers, qos=0)  # an answer that is late is worth nothing: no PUBACK for it
         await self._pulse()
 
@@ -131,11 +122,9 @@ class Session:
         start = self._clock.now().mono
         while True:
             sent = self._clock.now().mono
-            payload = f"{self._nonce} {sent!r}".encode()
-            self._published[payload] = sent
-            await self._link.publish(self._barrier, payload, limit=SILENT_S)
-            if self._floor == -math.inf and sent - start > DEAF_S and not self._slots:
-                raise Refused(f"the broker keeps our own topic {self._barrier} from us: check its ACL")
+            await self._link.publish(self._barrier.topic, self._barrier.next(sent), limit=SILENT_S)
+            if not self._barrier.heard and sent - start > DEAF_S and not self._slots:
+                raise Refused(f"the broker keeps our own topic {self._barrier.topic} from us: check its ACL")
             await asyncio.sleep(PULSE_S)
 
     async def _tick(self) -> None:
@@ -156,6 +145,8 @@ class Session:
 
     def _hear(self, message: link.Message) -> None:
         """Take one message. What is not a reading is acknowledged now, a reading when it is stored."""
+        if self._broken.done():
+            return  # the broker delivers it again
         slot = None
         if message.qos:
             slot = Slot(message.mid)
@@ -184,7 +175,7 @@ class Session:
         if slot is not None:
             slot.done = True
         while self._slots and self._slots[0].done:
-            self._link.acknowledge(self._slots.popleft().mid, 1)
+            self._link.acknowledge(self._slots.popleft().mid)
 
     def _mute(self, route: Route, owner: Terminal, now: float) -> None:
         if owner.dropped >= MUTE_AFTER and not route.muted:
@@ -197,7 +188,7 @@ class Session:
 
     def _handle(self, message: link.Message, slot: Slot | None) -> bool:
         topic, payload = message.topic, bytes(message.payload)
-        if topic == self._barrier:
+        if topic == self._barrier.topic:
             self._back(payload)
             return False
         route = self._routes.get(topic)
@@ -247,19 +238,14 @@ class Session:
         return False
 
     def _back(self, payload: bytes) -> None:
-        sent = self._published.get(payload)
-        if sent is None:  # one of an earlier connection, or somebody else's
-            return
-        self._published = {p: s for p, s in self._published.items() if s > sent}
-        first, self._floor = self._floor == -math.inf, sent
-        if first:
+        if self._barrier.back(payload):
             self._inlet.up()
             for terminal in self._terminals.values():
                 self.out.say(terminal, terminal.spec.ask)
 
     def _allowed(self, terminal: Terminal, now: float, size: int) -> bool:
         """Whether a message is within its device's rate. Backlog is: the broker bounds it, and it would be lost."""
-        return self._floor == -math.inf or terminal.may_send(now, size)
+        return not self._barrier.heard or terminal.may_send(now, size)
 
     def _understood(self, terminal: Terminal, seen: Seen, slot: Slot | None, now: Instant) -> bool:
         kind = seen.message.kind
@@ -299,8 +285,8 @@ class Session:
         return taken
 
     def _hand_over(self, terminal: Terminal, seen: Seen, slot: Slot | None) -> bool:
-        proof = self.heard or not self._first
-        reading = self._reader.reading(terminal, seen, self._floor, LATE_S, proof=proof)
+        proof = self._barrier.heard or not self._first
+        reading = self._reader.reading(terminal, seen, self._barrier.floor, LATE_S, proof=proof)
         lane = self._lanes.setdefault(terminal.device.id, deque())
         stored = partial(self._stored, slot, terminal, seen)
         receipt = self._inlet.offer(reading) if not lane else None
@@ -312,7 +298,12 @@ class Session:
             return False
         lane.append((reading, stored))
         if len(lane) == 1:
-            self._tasks.create_task(self._drain(lane))
+            draining = self._drain(lane)
+            try:
+                self._tasks.create_task(draining)
+            except RuntimeError:  # the session is ending
+                draining.close()
+                self._break("the connection to the broker ended")
         return slot is not None
 
     async def _drain(self, lane: deque[tuple[Reading, Stored]]) -> None:
