@@ -21,6 +21,7 @@ from lintel.edge.store.reading import reading
 from lintel.edge.store.rows import read_rows
 
 Say = Callable[[str], None]
+ROUNDS = 5
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,15 +42,13 @@ async def _measure(folder: Path, count: int, seconds: float, say: Say) -> dict[s
             await asyncio.sleep(2.0)
             say("idle")
             idle = await _idle(gateway.pid, seconds)
-            say("the bare broker, then entries, at 10/s")
-            slow_floor = await load.floor(10, seconds)
-            slow = await load.enter(10, seconds)
+            say("the bare broker and entries in turn, at 10/s")
+            slow, slow_floor = await _beside(load, 10, seconds)
             say("entries at 20/s: disk writes")
             wear20 = await _wear(gateway.pid, load, 20, 2 * seconds)
-            say("the bare broker, then entries, at 200/s")
-            fast_floor = await load.floor(200, seconds)
+            say("the bare broker and entries in turn, at 200/s")
             before = _written(gateway.pid)
-            fast = await load.enter(200, seconds)
+            fast, fast_floor = await _beside(load, 200, seconds)
             wear200 = (_written(gateway.pid) - before) / fast["sent"]
             say("1,000 readings/s sustained, then as many openings as it can")
             flood = await load.enter(1000, seconds, known=False)
@@ -81,6 +80,16 @@ async def _measure(folder: Path, count: int, seconds: float, say: Say) -> dict[s
         **idle,
         "start_ms": round(start_ms),
     }
+
+
+async def _beside(load: Load, rate: float, seconds: float) -> tuple[dict[str, Any], list[float]]:
+    """Entries at a rate, and the sorted times of the bare broker: in turn, so that both meet the same noise."""
+    parts, bare = [], []
+    for _ in range(ROUNDS):
+        bare += await load.floor(rate, seconds / ROUNDS)
+        parts.append(await load.enter(rate, seconds / ROUNDS))
+    sums = {key: sum(part[key] for part in parts) for key in ("sent", "orders", "unacknowledged", "took_s")}
+    return {**sums, "times": sorted(t for part in parts for t in part["times"])}, sorted(bare)
 
 
 def _figures(found: dict[str, Any], floor: list[float]) -> dict[str, float]:

@@ -123,14 +123,14 @@ class Gate:
             if await self._consume(found, reading, decision, now, receipt):
                 await self._open(reading, now)
             return
-        # for everybody, and looked at in the next turn of the loop: who is forced sees the same moment of opening
-        asyncio.get_running_loop().call_soon(self._alarm_silently, reading, facts)
+        # in the next turn of the loop, when the order has left, for who is forced at the same moment as for everybody
+        asyncio.get_running_loop().call_soon(self._write_down, reading, decision, now, receipt, found)
         if decision.opens:
-            # written down in the next turn of the loop: the order has left by then, and waits for nothing
-            asyncio.get_running_loop().call_soon(self._journal, reading, decision, now, receipt, found)
             await self._open(reading, now)
-        else:
-            self._journal(reading, decision, now, receipt, found)
+
+    def _write_down(self, reading: Reading, decision: Decision, now: Instant, receipt: Receipt, found: Found) -> None:
+        self._journal(reading, decision, now, receipt, found)
+        self._alarm_silently(reading, found.facts)
 
     def _alarm_silently(self, reading: Reading, facts: Facts) -> None:
         if facts.credential is not None and facts.credential.duress:

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 
 import aiomqtt
 from paho.mqtt import client as mqtt
+from paho.mqtt.enums import MQTTErrorCode
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lintel.edge.drivers.base import Line
@@ -75,22 +76,26 @@ class Link:
         self._arrived: list[Message] = []
         self._hear: Callable[[Message], None] | None = None
         self._inner.on_message = self._on_message
+        # aiomqtt calls it when the socket is readable
+        self._read, self._inner.loop_read = self._inner.loop_read, self._read_and_tell  # type: ignore[method-assign]
 
     def listen(self, hear: Callable[[Message], None]) -> None:
         """Tell `hear` every message, also those that have arrived already. It must not raise."""
         self._hear = hear
-        if self._arrived:
-            self._loop.call_soon(self._tell)
+        self._loop.call_soon(self._tell)
 
     def _on_message(self, _client: mqtt.Client, _userdata: object, message: Message) -> None:
-        """Told in the next turn of the loop: inside paho's own callback nothing can be published."""
-        if not self._arrived and self._hear is not None:
-            self._loop.call_soon(self._tell)
+        """Told when paho is done: inside its own callback nothing can be published."""
         self._arrived.append(message)
 
+    def _read_and_tell(self, max_packets: int = 1) -> MQTTErrorCode:
+        done = self._read(max_packets)
+        self._tell()
+        return done
+
     def _tell(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        if self._hear is not None:
+        if self._arrived and self._hear is not None:
+            arrived, self._arrived = self._arrived, []
             for message in arrived:
                 self._hear(message)
 
