@@ -82,7 +82,6 @@ PHRASES: Final = {
     "the device's id in its topics, without '/', '+', '#', braces and spaces": (
         "设备在主题中的编号,不含 / + #、花括号和空格"
     ),
-    "the device's id in its topics, without '/', '+', '#' and spaces": "设备在主题中的编号,不含 / + # 和空格",
     "an id of its own: device {} has the same": "自己的编号:设备 {} 的编号与它相同",
     "one of {}": "以下之一:{}",
     "unknown time zone {}; did you mean {}?": "已知的时区,不是 {};您是指 {} 吗?",

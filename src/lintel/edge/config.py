@@ -17,6 +17,7 @@ from lintel.edge.errors import ConfigError, LintelError
 from lintel.edge.model import Direction, Door, Method
 from lintel.edge.passes import PassKey
 from lintel.edge.profiles import Profile, find
+from lintel.edge.profiles.mqtt_spec import NOT_A_NAME, names_device
 from lintel.edge.profiles.serial import BAUDS
 from lintel.edge.schedules import zone
 from lintel.edge.tables import mistakes_of, read_table
@@ -45,8 +46,8 @@ def _absolute(value: Path) -> Path:
 
 
 def _own_id(value: str) -> str:
-    if set(value) & set("/+#{} ") or (value and not value.isprintable()):
-        raise ValueError("the device's id in its topics, without '/', '+', '#', braces and spaces")
+    if value and not names_device(value):  # its driver alone knows what "|" means
+        raise ValueError(NOT_A_NAME)
     return value
 
 

@@ -12,7 +12,7 @@ from lintel.edge.errors import Mistake
 from lintel.edge.model import Fact, Notice
 from lintel.edge.profiles.mqtt import MqttSpec, fill
 from lintel.edge.profiles.mqtt_read import answered, names, recognise
-from lintel.edge.profiles.mqtt_spec import DEVICE, PRESENTATIONS, Answer, Message
+from lintel.edge.profiles.mqtt_spec import DEVICE, NOT_A_NAME, PRESENTATIONS, Answer, Message, names_device
 
 FOLD_S: Final = 10.0
 """Repeats of the same fact are told at most this often, with their count (s)."""
@@ -186,8 +186,8 @@ def mistakes(devices: Sequence[Device]) -> list[Mistake]:
         if not isinstance(device.profile.spec, MqttSpec):
             found.append(Mistake(f"device {device.id}.profile", "expected the profile of an MQTT device"))
         for name in device.address.split("|"):
-            if not name.isprintable() or not name or set(name) & set("/+#{} "):
-                found.append(Mistake(where, "expected the device's id in its topics, without '/', '+', '#' and spaces"))
+            if not names_device(name):
+                found.append(Mistake(where, f"expected {NOT_A_NAME}"))
                 break
             other = taken.setdefault((device.profile.name, name), device.id)
             if other != device.id:

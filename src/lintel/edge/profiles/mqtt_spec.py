@@ -10,6 +10,12 @@ from lintel.edge.profiles.fields import STRICT, Name, Pointer, Text
 
 DEVICE: Final = "{device}"
 GATEWAY: Final = "{gateway}"
+NOT_A_NAME: Final = "the device's id in its topics, without '/', '+', '#', braces and spaces"
+
+
+def names_device(name: str) -> bool:
+    """Whether a device may be called so in topics; `NOT_A_NAME` says what was expected."""
+    return name.isprintable() and bool(name) and not set(name) & set("/+#{} ")
 
 
 def _topic(value: str) -> str:
