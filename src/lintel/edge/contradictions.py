@@ -4,7 +4,7 @@ It works on the table as it was read, so that these are told beside the mistakes
 type is the schema's to name and is passed over here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import Profile, find
 from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.schedules import zone
+from lintel.edge.tables import Row, rows_at, table_at, text_at
 
 _REFERENCES: Final = (("device", "line", "line"), ("device", "door", "door"), ("door", "lock", "device"))
 
@@ -22,12 +23,11 @@ class _Part:
     """One `[[...]]` table and where it stands."""
 
     where: str
-    row: Mapping[str, object]
+    row: Row
 
     def text(self, key: str) -> str:
         """The text under `key`; "" where there is none."""
-        value = self.row.get(key)
-        return value if isinstance(value, str) else ""
+        return text_at(self.row, key)
 
     def mistake(self, key: str, expected: str) -> Mistake:
         """A mistake at one of its keys."""
@@ -51,7 +51,7 @@ class _Models:
         return self.read[name]
 
 
-def contradictions(table: Mapping[str, object], base: Path) -> Iterator[Mistake]:
+def contradictions(table: Row, base: Path) -> Iterator[Mistake]:
     """All of a file's; `base` is the folder that its relative paths begin in."""
     parts = {kind: _parts(table, kind) for kind in ("pass_key", "line", "device", "door")}
     by_id = {kind: {p.text("id"): p for p in found} for kind, found in parts.items()}
@@ -72,15 +72,12 @@ def contradictions(table: Mapping[str, object], base: Path) -> Iterator[Mistake]
     yield from _lines(parts["line"], parts["device"], set(by_id["line"]))
 
 
-def _parts(table: Mapping[str, object], kind: str) -> list[_Part]:
-    rows = table.get(kind)
-    found = enumerate(rows if isinstance(rows, list) else [])
-    return [_Part(f"{kind}[{n}]", row) for n, row in found if isinstance(row, dict)]
+def _parts(table: Row, kind: str) -> list[_Part]:
+    return [_Part(f"{kind}[{n}]", row) for n, row in rows_at(table, kind)]
 
 
-def _time_zone(table: Mapping[str, object]) -> Iterator[Mistake]:
-    site = table.get("site")
-    name = site.get("timezone") if isinstance(site, dict) else None
+def _time_zone(table: Row) -> Iterator[Mistake]:
+    name = table_at(table, "site").get("timezone")
     if isinstance(name, str):
         try:
             zone(name)

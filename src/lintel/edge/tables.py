@@ -1,7 +1,7 @@
 """TOML files that people write: read within bounds, and every mistake told with its key and what was expected."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +9,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from lintel.edge.errors import ConfigError, Mistake
+
+Row = Mapping[str, object]
+"""A table as it was read: nobody has looked at the types of its values yet."""
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 16
@@ -51,6 +54,24 @@ def _depth(table: object) -> int:
         children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         todo += [(child, depth + 1) for child in children if isinstance(child, dict | list)]
     return deepest
+
+
+def table_at(row: Row, key: str) -> Row:
+    """The table under `key`; an empty one where there is none."""
+    value = row.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def rows_at(row: Row, key: str) -> list[tuple[int, Row]]:
+    """The tables in the list under `key`, each with its place there; what is no table is passed over."""
+    value = row.get(key)
+    return [(n, r) for n, r in enumerate(value) if isinstance(r, dict)] if isinstance(value, list) else []
+
+
+def text_at(row: Row, key: str) -> str:
+    """The text under `key`; "" where there is none."""
+    value = row.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def mistakes_of(error: ValidationError, hidden: Collection[str] = ()) -> list[Mistake]:

@@ -10,8 +10,8 @@ from typing import Final
 
 from lintel.edge.profiles.fields import steps
 from lintel.edge.profiles.mqtt_spec import DEVICE
+from lintel.edge.tables import Row, rows_at, table_at, text_at
 
-Row = Mapping[str, object]
 Found = Iterator[tuple[str, str]]
 """Key path, and what was expected there."""
 
@@ -21,25 +21,25 @@ _RESERVED: Final = ("ack", "nak")
 
 def contradictions(profile: Row) -> Found:
     """All of a file's."""
-    yield from _serial(_table(profile, "serial"))
-    yield from dict.fromkeys(_mqtt(_table(profile, "mqtt")))
+    yield from _serial(table_at(profile, "serial"))
+    yield from dict.fromkeys(_mqtt(table_at(profile, "mqtt")))
 
 
 def _serial(serial: Row) -> Found:
-    names = [_text(row, "name") for _, row in _rows(serial, "command")]
-    for number, row in _rows(serial, "command"):
-        if (name := _text(row, "name")) in _RESERVED or (name and name in names[:number]):
+    names = [text_at(row, "name") for _, row in rows_at(serial, "command")]
+    for number, row in rows_at(serial, "command"):
+        if (name := text_at(row, "name")) in _RESERVED or (name and name in names[:number]):
             yield f"serial.command[{number}].name", "expected a name not used before, and not 'ack' or 'nak'"
     init = serial.get("init")
     uses = [(f"serial.init[{n}]", name) for n, name in enumerate(init if isinstance(init, list) else [])]
-    uses += [(f"serial.{key}", _text(serial, key)) for key in ("rearm", "on_close") if _text(serial, key)]
+    uses += [(f"serial.{key}", text_at(serial, key)) for key in ("rearm", "on_close") if text_at(serial, key)]
     known = ", ".join(filter(None, names)) or "there are none"
     for where, name in uses:
         if isinstance(name, str) and name not in names:
             yield where, f"expected the name of one of its commands ({known})"
     if serial.get("rearm_every_s") and not serial.get("rearm"):
         yield "serial.rearm", "expected the name of a command, since rearm_every_s is set"
-    kind = _text(_table(serial, "framing"), "kind")
+    kind = text_at(table_at(serial, "framing"), "kind")
     if kind == "length" and "extract" not in serial:
         yield "serial.extract", "expected this table: a binary frame needs it to find the text"
     if kind in ("delimited", "idle_gap") and "extract" in serial:
@@ -47,23 +47,23 @@ def _serial(serial: Row) -> Found:
 
 
 def _mqtt(mqtt: Row) -> Found:
-    commands = {name: row for name, row in _table(mqtt, "command").items() if isinstance(row, dict)}
-    messages = _rows(mqtt, "message")
+    commands = {name: row for name, row in table_at(mqtt, "command").items() if isinstance(row, dict)}
+    messages = rows_at(mqtt, "message")
     for number, message in messages:
         yield from _message(f"mqtt.message[{number}]", message, commands)
     for name, command in commands.items():
         yield from _command(f"mqtt.command.{name}", command)
     for key in ("ask", "set_clock"):
-        if (name := _text(mqtt, key)) and name not in commands:
+        if (name := text_at(mqtt, key)) and name not in commands:
             yield f"mqtt.{key}", f"expected the name of a command: {', '.join(commands)}"
-    names = [_text(message, "name") for _, message in messages]
+    names = [text_at(message, "name") for _, message in messages]
     for name in filter(None, names):
         if names.count(name) > 1:
             yield "mqtt.message", f"expected each name once, {name!r} is twice"
 
 
 def _message(where: str, message: Row, commands: Mapping[str, Row]) -> Found:
-    kind, reply = _text(message, "kind"), _text(message, "reply")
+    kind, reply = text_at(message, "kind"), text_at(message, "reply")
     if not message.get("identity") and _anonymous(message):
         yield f"{where}.identity", "expected a pointer to the device's id: a topic does not name the device"
     if reply and reply not in commands:
@@ -78,14 +78,14 @@ def _message(where: str, message: Row, commands: Mapping[str, Row]) -> Found:
         yield f"{where}.retained", "expected only with kind 'online' or 'offline'"
     if "clock_tolerance_s" in message and "time" not in message:
         yield f"{where}.clock_tolerance_s", "expected together with 'time'"
-    time = _table(message, "time")
-    at, to = time.get("at"), _text(time, "to")
+    time = table_at(message, "time")
+    at, to = time.get("at"), text_at(time, "to")
     if to and isinstance(at, list) and len(at) != (2 if to == "sec_usec" else 1):
         yield f"{where}.time.at", "expected two pointers with 'sec_usec', else one"
 
 
 def _command(where: str, command: Row) -> Found:
-    places = sorted(steps(at) for at in [*_table(command, "literal"), *_table(command, "field")])
+    places = sorted(steps(at) for at in [*table_at(command, "literal"), *table_at(command, "field")])
     for at, later in pairwise(places):
         if later[: len(at)] == at:
             yield where, f"expected values that do not lie inside each other: {'/'.join(at)!r} and {'/'.join(later)!r}"
@@ -102,23 +102,8 @@ def _command(where: str, command: Row) -> Found:
         yield f"{where}.answer.ok", "expected what a good answer looks like"
 
 
-def _table(row: Row, key: str) -> Row:
-    value = row.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _rows(row: Row, key: str) -> list[tuple[int, Row]]:
-    value = row.get(key)
-    return [(n, r) for n, r in enumerate(value) if isinstance(r, dict)] if isinstance(value, list) else []
-
-
-def _text(row: Row, key: str) -> str:
-    value = row.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _fillers(command: Row) -> list[str]:
-    return [filler for filler in _table(command, "field").values() if isinstance(filler, str)]
+    return [filler for filler in table_at(command, "field").values() if isinstance(filler, str)]
 
 
 def _anonymous(row: Row) -> bool:
