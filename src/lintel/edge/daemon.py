@@ -7,7 +7,6 @@ is queued, the store commits and closes.
 import asyncio
 import contextlib
 import gc
-import importlib
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -22,11 +21,11 @@ from lintel.edge.answers import Answers, Running
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, MqttLine, SerialLine, password
 from lintel.edge.digests import Digester
-from lintel.edge.drivers.base import Build, Context, Device, Line, Receipt
+from lintel.edge.drivers.base import Receipt
 from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
-from lintel.edge.ids import new_id
+from lintel.edge.lines import build_line
 from lintel.edge.model import ClockState, DoorState, Fact, Instant, Method, Notice, Order, Outcome, Reading
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
@@ -124,20 +123,11 @@ class Daemon:
         await self._cleanup.aclose()
 
     def _line(self, table: SerialLine | MqttLine) -> Running:
-        devices = [
-            Device(d.id, d.address, d.door, d.direction, self.config.profile(d))
-            for d in self.config.device
-            if d.line == table.id
-        ]
         secret = getattr(table, "password", "")
         passwords = {table.id: password(secret, self.config.state_dir)} if secret else {}
-        context = Context(
-            self.clock, self.digest, new_id, self.config.site.timezone, f"lintel-{self.config.site.id:08x}", passwords
-        )
-        build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
-        line = Line(table.id, table.driver, table.options())
+        line, driver, devices = build_line(self.config, table, self.clock, self.digest, passwords)
         limit = SERIAL_LIMIT if isinstance(table, SerialLine) else BROKER_LIMIT
-        return Running(line, build(line, devices, context), Keeper(table.id, self._report, limit), devices)
+        return Running(line, driver, Keeper(table.id, self._report, limit), devices)
 
     def _report(self, fact: Fact) -> None:
         self.gate.ledger.report(fact)

@@ -1,6 +1,5 @@
 """`lintel run`, `check`, `status` and `lockdown`: the gateway itself."""
 
-import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
-from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import ConfigError, LintelError, Mistake
+from lintel.edge.text import told, tr
 
 if TYPE_CHECKING:
     from lintel.edge.config import Config
@@ -43,8 +42,8 @@ def run(
 )
 def check(config: Annotated[Path, CONFIG], as_json: Json = False) -> None:
     """Exit 1 when there is a mistake."""
-    from lintel.edge import config as configuration  # noqa: PLC0415
-    from lintel.edge.profiles.loader import check_samples  # noqa: PLC0415
+    from lintel.edge import config as configuration  # noqa: PLC0415  loads pydantic
+    from lintel.edge.profiles.loader import check_samples  # noqa: PLC0415  loads pydantic
 
     mistakes = []
     try:
@@ -66,18 +65,13 @@ def check(config: Annotated[Path, CONFIG], as_json: Json = False) -> None:
 
 def _refused(site: "Config") -> Iterator[Mistake]:
     """What the drivers would refuse when the gateway starts: each line is built, and none is opened."""
-    from lintel.edge.clock import Clock  # noqa: PLC0415
-    from lintel.edge.digests import Digester  # noqa: PLC0415
-    from lintel.edge.drivers.base import Build, Context, Device, Line  # noqa: PLC0415
-    from lintel.edge.ids import new_id  # noqa: PLC0415
+    from lintel.edge.clock import Clock  # noqa: PLC0415  `status` needs none
+    from lintel.edge.digests import Digester  # noqa: PLC0415  `status` needs none
+    from lintel.edge.lines import build_line  # noqa: PLC0415  loads pydantic
 
-    context = Context(Clock(), Digester(bytes(32)), new_id, site.site.timezone)
     for table in site.line:
-        on = [d for d in site.device if d.line == table.id]
-        devices = [Device(d.id, d.address, d.door, d.direction, site.profile(d)) for d in on]
-        build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
         try:
-            build(Line(table.id, table.driver, table.options()), devices, context)
+            build_line(site, table, Clock(), Digester(bytes(32)), passwords={})
         except ConfigError as error:
             yield from error.mistakes
 
@@ -92,7 +86,7 @@ def status(
     metrics: Annotated[bool, typer.Option(help=tr("Print Prometheus metrics.", "输出 Prometheus 指标。"))] = False,
 ) -> None:
     """Exit 1 when no gateway runs, 2 when an alarm stands."""
-    from lintel.edge.control import call  # noqa: PLC0415
+    from lintel.edge.control import call  # noqa: PLC0415  loads asyncio
 
     if metrics:
         typer.echo(call(state, "metrics"), nl=False)
@@ -132,7 +126,7 @@ def lockdown(
     as_json: Json = False,
 ) -> None:
     """The running gateway remembers it across restarts."""
-    from lintel.edge.control import call  # noqa: PLC0415
+    from lintel.edge.control import call  # noqa: PLC0415  loads asyncio
 
     if switch not in ("on", "off"):
         raise LintelError(tr("say on or off", "请写 on 或 off"))

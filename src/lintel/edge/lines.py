@@ -1,0 +1,30 @@
+"""From a line's table to its driver: one way for the daemon, which runs it, and for `lintel check`, which does not."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+
+from lintel.edge.clock import Clock
+from lintel.edge.config import Config, MqttLine, SerialLine
+from lintel.edge.digests import Digester
+from lintel.edge.drivers.base import Build, Context, Device, Driver, Line
+from lintel.edge.ids import new_id
+
+
+def build_line(
+    config: Config,
+    table: SerialLine | MqttLine,
+    clock: Clock,
+    digest: Digester,
+    passwords: Mapping[str, str],
+) -> tuple[Line, Driver, Sequence[Device]]:
+    """A line as its driver sees it, the driver, and its devices; opens nothing.
+
+    `passwords` by line. Raises ConfigError where the driver refuses an option, an address or a profile.
+    """
+    devices = [
+        Device(d.id, d.address, d.door, d.direction, config.profile(d)) for d in config.device if d.line == table.id
+    ]
+    context = Context(clock, digest, new_id, config.site.timezone, f"lintel-{config.site.id:08x}", passwords)
+    build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
+    line = Line(table.id, table.driver, table.options())
+    return line, build(line, devices, context), devices
