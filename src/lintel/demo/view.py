@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lintel.demo.community import DOORS
 from lintel.demo.world import Line
-from lintel.edge.cli.text import tr
+from lintel.edge.text import tr
 
 if TYPE_CHECKING:
     from lintel.demo.run import Result

@@ -7,8 +7,8 @@ import sys
 import typer
 
 from lintel import __version__
-from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import LintelError
+from lintel.edge.text import told, tr
 
 _COMMANDS = {
     "run": "gateway",

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
-from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import ConfigError, Mistake, StoreError
+from lintel.edge.text import told, tr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,8 +55,8 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
     as_json: Json = False,
 ) -> None:
     """Exit 1 when a row was wrong."""
-    from lintel.edge.schedules import zone  # noqa: PLC0415  --help must not load the store
-    from lintel.edge.store.transfer import read_text  # noqa: PLC0415
+    from lintel.edge.schedules import zone  # noqa: PLC0415  loads zoneinfo
+    from lintel.edge.store.transfer import read_text  # noqa: PLC0415  loads the store
 
     params: dict[str, Any] = {
         "text": read_text(file),
@@ -87,7 +87,7 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
 
 def _send(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
     """Through the running daemon, which owns the store; without one, the store is opened here."""
-    from lintel.edge.store import state_lock  # noqa: PLC0415
+    from lintel.edge.store import state_lock  # noqa: PLC0415  loads the store
 
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,17 +96,17 @@ def _send(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str,
     except StoreError as error:
         if error.word != "state_locked":
             raise
-    from lintel.edge.control import call  # noqa: PLC0415
+    from lintel.edge.control import call  # noqa: PLC0415  needs a daemon
 
     answer: dict[str, Any] = call(state, "allowlist.import", params)
     return answer
 
 
 async def _apply(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:
-    from lintel.edge.digests import Digester  # noqa: PLC0415
-    from lintel.edge.ids import new_id  # noqa: PLC0415
-    from lintel.edge.model import ClockState, Event, Stream  # noqa: PLC0415
-    from lintel.edge.store import Store, derive, import_audit, state_key  # noqa: PLC0415
+    from lintel.edge.digests import Digester  # noqa: PLC0415  without a daemon
+    from lintel.edge.ids import new_id  # noqa: PLC0415  without a daemon
+    from lintel.edge.model import ClockState, Event, Stream  # noqa: PLC0415  without a daemon
+    from lintel.edge.store import Store, derive, import_audit, state_key  # noqa: PLC0415  loads the store
 
     key = state_key(state)
     store = Store.open(state, key)
@@ -134,10 +134,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """The file is written whole or not at all."""
-    from lintel.edge.store import atomic_write  # noqa: PLC0415
-    from lintel.edge.store.export import export_document, export_rows  # noqa: PLC0415
-    from lintel.edge.store.reading import reading  # noqa: PLC0415
-    from lintel.edge.store.transfer import COLUMNS  # noqa: PLC0415
+    from lintel.edge.store import atomic_write  # noqa: PLC0415  loads the store
+    from lintel.edge.store.export import export_document, export_rows  # noqa: PLC0415  loads the store
+    from lintel.edge.store.reading import reading  # noqa: PLC0415  loads the store
+    from lintel.edge.store.transfer import COLUMNS  # noqa: PLC0415  loads the store
 
     with reading(state) as database:
         if file.suffix.lower() == ".json":
@@ -172,9 +172,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Reads beside a running gateway."""
-    from lintel.edge.store.allowlist import read_site  # noqa: PLC0415
-    from lintel.edge.store.export import export_rows  # noqa: PLC0415
-    from lintel.edge.store.reading import reading  # noqa: PLC0415
+    from lintel.edge.store.allowlist import read_site  # noqa: PLC0415  loads the store
+    from lintel.edge.store.export import export_rows  # noqa: PLC0415  loads the store
+    from lintel.edge.store.reading import reading  # noqa: PLC0415  loads the store
 
     with reading(state) as database:
         conn = database.reader

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lintel.edge.cli.options import Json, print_json
-from lintel.edge.cli.text import tr
+from lintel.edge.text import tr
 
 app = typer.Typer(no_args_is_help=True, help=tr("Measure speed.", "测量速度。") + "\n\n  lintel bench decide --json")
 

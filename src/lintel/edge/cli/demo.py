@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lintel.edge.cli.options import print_json
-from lintel.edge.cli.text import tr
+from lintel.edge.text import tr
 
 app = typer.Typer()
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
-from lintel.edge.cli.text import tr
 from lintel.edge.model import Stream
+from lintel.edge.text import tr
 
 app = typer.Typer(
     no_args_is_help=True,

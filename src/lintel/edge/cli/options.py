@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lintel.edge.cli.text import tr
+from lintel.edge.text import tr
 
 DEFAULT_STATE = Path("/var/lib/lintel")
 State = Annotated[Path, typer.Option("--state", help=tr("State directory of the gateway.", "网关的状态目录。"))]

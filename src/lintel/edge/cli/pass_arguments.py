@@ -8,9 +8,9 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from lintel.edge.cli.qr import tokens_in
-from lintel.edge.cli.text import tr
 from lintel.edge.errors import LintelError
 from lintel.edge.passes import ROTATING, STATIC
+from lintel.edge.text import tr
 
 
 def needed(value: Path | None, option: str) -> Path:

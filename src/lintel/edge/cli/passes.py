@@ -22,7 +22,6 @@ from lintel.edge.cli.pass_arguments import (
     token_of,
 )
 from lintel.edge.cli.qr import render, save_png, save_svg
-from lintel.edge.cli.text import tr
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Reason
 from lintel.edge.passes import (
@@ -40,6 +39,7 @@ from lintel.edge.passes import (
     rotating,
     verify,
 )
+from lintel.edge.text import tr
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from lintel.edge.cli.options import Json, print_json
-from lintel.edge.cli.text import told, tr
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import Meaning, Profile, builtin, check_samples, find, load
 from lintel.edge.profiles.serial import Delimited, SerialSpec
+from lintel.edge.text import told, tr
 
 app = typer.Typer(
     no_args_is_help=True,

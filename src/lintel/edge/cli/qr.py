@@ -8,8 +8,8 @@ from qrcode.image.svg import SvgPathImage
 from qrcode.main import QRCode
 from qrcode.util import MODE_ALPHA_NUM, QRData
 
-from lintel.edge.cli.text import tr
 from lintel.edge.errors import LintelError
+from lintel.edge.text import tr
 
 QUIET = 4
 """Light modules around the code; readers need them."""

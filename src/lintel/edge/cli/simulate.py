@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lintel.edge.cli.text import told, tr
+from lintel.edge.text import told, tr
 
 app = typer.Typer(
     name="simulate",
