@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable
 from pathlib import Path
 
-from lintel.edge.model import Status
+from lintel.edge.model import ClockState, Instant, Status
 from lintel.edge.store import Del, ItemPut, PassPut, Store, Type
 from lintel.edge.store.recovery import newest_snapshot
 
@@ -189,6 +189,9 @@ def test_only_a_trusted_time_prunes_tombstones(tmp_path: Path) -> None:
         assert graves() == 1, "a clock that nobody vouches for"
         await _file(store, HEAD, at=2_000.0, trusted=True)
         assert graves() == 1
+        await _file(store, HEAD, at=1e8, trusted=True)
+        assert graves() == 1, "retention knows of no such time"
+        await store.retention.prune(Instant(1e8, 0.0, ClockState.SYNCED), uplink=False)
         await _file(store, HEAD, at=1e8, trusted=True)
         assert graves() == 0
         ahead = event(int(time.time() * 1000) + 10**9 - 1_790_000_000_000)

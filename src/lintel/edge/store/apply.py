@@ -122,7 +122,9 @@ class Applier:
         for change in sorted(changes, key=_order):
             self._one(change)
         if self._trusted:
-            self.conn.execute("DELETE FROM tombstone WHERE at < ?", (self._at - TOMBSTONE_S,))
+            # a clock that jumped makes nothing old at once: not later than retention's own time, without one nothing
+            known = "(SELECT CAST(value AS REAL) FROM state WHERE name = 'retention')"
+            self.conn.execute(f"DELETE FROM tombstone WHERE at < min(?, {known}) - ?", (self._at, TOMBSTONE_S))  # noqa: S608
 
     def _one(self, change: Change) -> None:
         if isinstance(change, CredentialPut):
