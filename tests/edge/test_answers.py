@@ -1,13 +1,15 @@
 """What the control socket answers about imports and lockdown, over a real store and gate."""
 
 import asyncio
+import threading
 import time
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
+from lintel.edge import answers as module
 from lintel.edge.answers import Answers
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Fact, Stream
+from lintel.edge.model import Fact, Notice, Stream
 
 from .rig import Rig
 
@@ -66,5 +68,38 @@ def test_a_lockdown_that_can_not_be_stored_holds_and_says_so(tmp_path):
             assert [e.reason for e in rig.decisions()] == ["lockdown"]
             assert (await answers(rig)._lockdown({"groups": ["public"], "on": False}))["durable"]
             assert await rig.present("alice") == "granted"
+
+    asyncio.run(main())
+
+
+def test_an_import_ends_no_alarm_of_damaged_pages(tmp_path):
+    async def main():
+        async with Rig(tmp_path) as rig:
+            rig.gate.ledger.report(Fact(Notice.DB_DAMAGED, detail="as the daily check says"))
+            for more in ({}, {"replace": True}, {"replace": True, "recovered": True}):
+                await answers(rig)._import({"text": LIST, "form": "csv", **more})
+            assert list(rig.health.standing) == ["db_damaged"]
+
+    asyncio.run(main())
+
+
+def test_a_lockdown_is_answered_and_written_down_while_the_disk_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "KEPT_S", 0.1)
+
+    async def main():
+        async with Rig(tmp_path) as rig:
+            await rig.allow("alice")
+            hung, mended = threading.Event(), threading.Event()
+            rig.store.writer.submit(lambda _: (hung.set(), mended.wait(60)), now=True, lone=True)
+            assert await asyncio.to_thread(hung.wait, 30)
+            try:
+                async with asyncio.timeout(30):
+                    answer = await answers(rig)._lockdown({"groups": [], "on": True})
+                assert answer == {"lockdown": ["public"], "durable": False}
+            finally:
+                mended.set()
+            await rig.flush()
+            assert not rig.store.allowlist.lockdown.waiting(), "stored when the disk answered"
+            assert rows(rig, "lockdown") == [("on", "public")]
 
     asyncio.run(main())

@@ -19,6 +19,9 @@ from lintel.edge.model import ClockState, Event, Notice, Stream
 from lintel.edge.store import SiteData, Store, StoreError, import_audit
 from lintel.edge.supervisor import Keeper
 
+KEPT_S = 3.0
+"""Seconds that an operator waits for the disk to have a lockdown; a hung one never answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -113,21 +116,30 @@ class Answers:
         })  # fmt: skip
 
     async def _import(self, params: dict[str, Any]) -> object:
-        now = self.clock.now()
+        now, lost = self.clock.now(), self._lost()
         answer = await self.store.import_rows(
             params, self.digest, self.config.zone, at=now.wall, trusted=now.state is ClockState.SYNCED
         )
-        site = self.store.allowlist.site()
-        if not (site.fault or site.restored):
-            self.health.cleared([Notice.DB_DAMAGED, Notice.DB_RESTORED])
         self.gate.ledger.audit("allowlist.import", *import_audit(params, answer))
+        if lost and self._lost() is False:  # pages that can not be read are no better for an import
+            self.health.cleared([Notice.DB_DAMAGED, Notice.DB_RESTORED])
         return answer
+
+    def _lost(self) -> bool | None:
+        """Whether the list is known to be lost or an older one; None while it can not be read."""
+        try:
+            site = self.store.allowlist.site()
+        except StoreError:
+            return None
+        return site.fault or site.restored
 
     async def _lockdown(self, params: dict[str, Any]) -> object:
         known = {g for d in self.gate.doors.values() for g in d.groups}
         groups = set(params["groups"] or known)
         if unknown := groups - known:
             return {"unknown": sorted(unknown), "known": sorted(known)}
-        durable = await self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))
+        kept = self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))  # in force from here on
         self.gate.ledger.audit("lockdown", "on" if params["on"] else "off", " ".join(sorted(groups)))
+        done, _ = await asyncio.wait({kept}, timeout=KEPT_S)
+        durable = bool(done) and kept.result()
         return {"lockdown": sorted(self.store.allowlist.site().lockdown), "durable": durable}
