@@ -137,6 +137,19 @@ def test_a_look_up_that_can_not_read_raises_the_alarm_once(tmp_path: Path) -> No
                 store.allowlist.find(digest(1))
         await asyncio.sleep(0)
         assert [n for n, _ in said] == ["db_damaged"]
+        store.care._checked -= care.DAY
+        await store.tend()
+        with pytest.raises(StoreError):
+            store.allowlist.find(digest(1))
+        await asyncio.sleep(0)
+        assert [n for n, _ in said] == ["db_damaged"] * 2, "the whole check had found nothing: it is news again"
+        store.writer._fault, store.writer._attempt = StoreError("commit_failed", "as if"), 0.0
+        await store.writer.submit(lambda _: None, now=True)
+        await _until(lambda: [n for n, _ in said][2:] == ["commit_failed"])
+        with pytest.raises(StoreError):
+            store.allowlist.find(digest(1))
+        await asyncio.sleep(0)
+        assert [n for n, _ in said][3:] == ["db_damaged"], "and after the database was opened anew"
         empty.close()
         await store.close()
 

@@ -2,17 +2,20 @@
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lintel.edge.errors import StoreError
-from lintel.edge.store import Store, connection, derive, recovery
+from lintel.edge.store import Store, care, connection, derive, recovery
 from lintel.edge.store.database import Database
 from lintel.edge.store.recovery import newest_snapshot, snapshot
 from lintel.edge.store.verify import verify
 
 from .helpers import KEY, card, digest, event, opened, run
+from .small_disk import NAMESPACES, inside
 
 
 def _damage(path: Path) -> None:
@@ -166,9 +169,97 @@ def test_a_snapshot_counts_only_when_it_is_whole(tmp_path: Path, monkeypatch: py
                 with pytest.raises(StoreError, match="not whole"):
                     snapshot(store.database)
         assert good.exists()
-        assert len(list((tmp_path / "snapshots").glob("0*.db"))) == (2 if fault == "none" else 1)
+        assert len(list((tmp_path / "snapshots").iterdir())) == (2 if fault == "none" else 1), "and nothing else"
 
     run(tmp_path, body)
+
+
+_FULL = """
+from lintel.edge.store.recovery import snapshot
+async def main():
+    store = opened(D)
+    await store.allowlist.apply_import([card(i) for i in range(5000)], at=1.0, replace=False)
+    with open(D / "filler", "wb") as f:
+        while os.statvfs(D).f_bavail * os.statvfs(D).f_frsize > 400_000:
+            f.write(bytes(16384)); f.flush()
+    try:
+        await asyncio.to_thread(snapshot, store.database)
+    except StoreError as e:
+        print(e.word, len(list((D / "snapshots").iterdir())))
+    await store.journal.append(event(1), now=True)
+    print(store.writer.fault or "stored")
+    (D / "filler").unlink()
+    await store.tend()
+    print(len(list((D / "snapshots").iterdir())))
+    await store.close()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not NAMESPACES, reason="user namespaces are not allowed here")
+def test_a_snapshot_that_fills_the_disk_leaves_nothing_and_the_journal_goes_on() -> None:
+    assert inside(_FULL, "24m").split() == ["disk_full", "0", "stored", "1"]
+
+
+def test_a_snapshot_waits_for_room_and_the_daily_check_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(store: Store) -> None:
+        await store.allowlist.apply_import([card(1)], at=7.0, replace=False)
+        size, free = snapshot(store.database).stat().st_size, 0
+        real = recovery.os.statvfs(tmp_path)
+
+        def disk(_: object) -> SimpleNamespace:
+            return SimpleNamespace(f_bavail=free, f_frsize=1, f_blocks=1 << 40, f_favail=9, f_flag=real.f_flag)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery.os, "statvfs", disk)
+            free = 3 * size - 1
+            with pytest.raises(StoreError, match="no snapshot for now") as caught:
+                snapshot(store.database)
+            assert caught.value.word == "disk_full"
+            store.care._checked -= care.DAY
+            await store.tend()
+            assert time.monotonic() - store.care._checked < care.DAY
+            assert len(list((tmp_path / "snapshots").iterdir())) == 1
+            free = 3 * size
+            await store.tend()
+            assert len(list((tmp_path / "snapshots").iterdir())) == 2, "the change that waited is in it"
+
+    run(tmp_path, body)
+
+
+def test_what_a_power_cut_left_of_a_snapshot_goes_at_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+    run(tmp_path, _nothing)
+    folder.mkdir(exist_ok=True)
+    for name in (".new.db", ".new.db-wal", "..new.db.new", "..new.db.new-wal", "000000000000001-keep.db"):
+        (folder / name).write_bytes(bytes(100))
+    run(tmp_path, _nothing)
+    assert [path.name for path in folder.glob("*keep*")] == ["000000000000001-keep.db"]
+    assert not list(folder.glob(".*"))
+
+
+async def _nothing(_: Store) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", ["001790000000000-keep.db", "000000000000000-keep.db"])
+def test_a_copy_that_somebody_keeps_beside_the_snapshots_is_left_alone(tmp_path: Path, name: str) -> None:
+    async def body(store: Store) -> None:
+        await store.allowlist.apply_import([card(1)], at=7.0, replace=False)
+        made = [snapshot(store.database) for _ in range(2)][-1]
+        shutil.copy(made, tmp_path / "snapshots" / name)
+
+    async def again(store: Store) -> None:
+        assert newest_snapshot(tmp_path) > 0
+        assert [str(n) for n, _ in store.notices[:2]] == ["db_damaged", "db_restored"]
+        snapshot(store.database)
+        assert (tmp_path / "snapshots" / name).exists()
+
+    run(tmp_path, body)
+    _damage(tmp_path)
+    run(tmp_path, again)
 
 
 def test_what_hinders_a_recovery_has_a_word(tmp_path: Path) -> None:

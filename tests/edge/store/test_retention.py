@@ -1,9 +1,12 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from lintel.edge.model import ClockState, Instant, Stream
-from lintel.edge.store import Store
+from lintel.edge.store import Store, retention
 from lintel.edge.store.retention import DAY, STEP, Pruned
 from lintel.edge.store.verify import verify
 
@@ -149,5 +152,40 @@ def test_under_pressure_acknowledged_rows_go_first_then_a_gap_is_told(tmp_path: 
         assert [g.count for g in gaps] == [STEP]
         assert len(rows) - 1 + 500 + gaps[0].count == made, "stored, pruned and gap counts add up"
         assert verify(store.database).ok
+
+    run(tmp_path, body)
+
+
+@pytest.mark.parametrize("uplink", [False, True])
+def test_under_pressure_the_fresh_journal_stays(tmp_path: Path, uplink: bool) -> None:
+    async def body(store: Store) -> None:
+        await fill(store, 1, 9000)
+        for _ in range(4):
+            assert not (await store.retention.prune(at(1.1), uplink=uplink, pressed=True)).rows
+        assert len(seqs(store)) == 9000
+        assert not (await store.retention.prune(at(7.1), uplink=uplink, pressed=True)).rows, "too few to be worth a gap"
+        done = await store.retention.prune(at(8), uplink=uplink, pressed=True)
+        assert done.unacknowledged == STEP, "the control: past 7 days"
+        assert verify(store.database).ok
+
+    run(tmp_path, body)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_was_freed_inside_the_file_ends_the_pressure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    """SQLite gives no page back to the disk: by the disk alone the whole journal would go, and nothing be won."""
+    full = SimpleNamespace(f_bavail=0, f_blocks=400, f_frsize=4096)
+    monkeypatch.setattr(retention, "os", SimpleNamespace(statvfs=lambda _: full))
+    if not counted:
+        monkeypatch.setattr(retention, "PAGE_SIZE", 0)
+
+    async def body(store: Store) -> None:
+        await fill(store, 20, 500)
+        for _ in range(3):
+            await store.tend(at(40))
+        gaps = [r.event for r in store.journal.export(Stream.ACCESS) if r.event.type == "gap"]
+        assert len(gaps) == (1 if counted else 3), "the control goes on"
 
     run(tmp_path, body)

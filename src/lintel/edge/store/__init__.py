@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +35,7 @@ from lintel.edge.store.database import Database, open_database
 from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.recovery import open_or_recover
-from lintel.edge.store.retention import Retention
+from lintel.edge.store.retention import Retention, pressed
 from lintel.edge.store.ring import RING_FILE, Ring
 from lintel.edge.store.writer import Writer
 
@@ -94,11 +93,11 @@ class Store:
         self.notices = list(notices)
         self.writer = Writer(database, loop, self._fault)
         self.journal = Journal(database, self.writer, loop=loop, on_notice=self._found)
-        self.care = Care(database, self.writer, loop, self._found)
         self.allowlist = Allowlist(
             database, self.writer, self.journal,
             on_change=self._changed, on_damage=partial(self._found, Notice.DB_DAMAGED),
         )  # fmt: skip
+        self.care = Care(database, self.writer, loop, self._found, self.allowlist.watch_again)
         self.retention = Retention(self.journal)
         self._held = False
         drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()
@@ -138,10 +137,10 @@ class Store:
         steps. `uplink`: a cloud listens, so that what it has not acknowledged stays.
         """
         if now is not None and not self.writer.fault:
-            disk = os.statvfs(self.database.directory)
             if now.state is ClockState.SYNCED:
                 await self.allowlist.forget_steps(now.wall)
-            done = await self.retention.prune(now, uplink=uplink, pressed=disk.f_bavail < 0.05 * disk.f_blocks)
+            tight = await self.writer.submit(partial(pressed, self.database.directory), now=True)
+            done = await self.retention.prune(now, uplink=uplink, pressed=tight)
             if done.ahead and not self._held:
                 said = f"retention: the clock is {done.ahead / 86400:.0f} days ahead; what it calls old is kept for now"
                 self._found(Notice.MASS_CHANGE_HELD, said)
@@ -223,5 +222,6 @@ class Store:
             self._on_notice(notice, detail)
         else:
             self._on_notice(Notice.COMMIT_FAILED, "over")
+            self.allowlist.watch_again()
             if self.allowlist.lockdown.waiting():
                 self.allowlist.lockdown.store()

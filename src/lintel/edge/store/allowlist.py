@@ -52,7 +52,8 @@ def groups_of(text: str) -> frozenset[str]:
 class Allowlist:
     """`revision` rises with every committed change; `site()` is one frozen snapshot per revision.
 
-    `on_change()` runs on the writer thread after such a commit; `on_damage(detail)` once, when a look-up can not read.
+    `on_change()` runs on the writer thread after such a commit; `on_damage(detail)` when a look-up can not read, once
+    until `watch_again`.
     """
 
     def __init__(
@@ -149,6 +150,10 @@ class Allowlist:
         """The display mask of a person, "" when there is none."""
         row = self._database.reader.execute("SELECT mask FROM person WHERE id = ?", (person,)).fetchone()
         return str(row[0]) if row else ""
+
+    def watch_again(self) -> None:
+        """The file was found whole, or was opened anew: what can not be read from now on is told again."""
+        self._damaged = False
 
     def apply_checkpoint(
         self,

@@ -24,7 +24,7 @@ WEAR = 50_000.0
 
 
 class Care:
-    """For the event loop. `on_notice(DB_DAMAGED, detail)` when the daily check finds damage."""
+    """For the event loop. `on_notice(DB_DAMAGED, detail)` when the daily check finds damage, else `on_whole()`."""
 
     def __init__(
         self,
@@ -32,11 +32,13 @@ class Care:
         writer: Writer,
         loop: asyncio.AbstractEventLoop,
         on_notice: Callable[[Notice, str], None],
+        on_whole: Callable[[], None],
     ) -> None:
         self._database = database
         self._writer = writer
         self._loop = loop
         self._on_notice = on_notice
+        self._on_whole = on_whole
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -63,6 +65,8 @@ class Care:
                 await asyncio.to_thread(self._check)
             except StoreError as error:
                 self._on_notice(Notice.DB_DAMAGED, str(error))
+            else:
+                self._on_whole()
 
     async def close(self) -> None:
         """After the writer's last commit: the changes of the last seconds are in a snapshot too."""
@@ -93,6 +97,8 @@ class Care:
             except StoreError as error:
                 self._dirty = True
                 log.warning("%s", error)
+                if error.word == "disk_full":
+                    return  # later: the daily check need not wait for room
                 raise
             self._wait = max(SOON, done.stat().st_size / WEAR)
 

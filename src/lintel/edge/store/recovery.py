@@ -29,7 +29,10 @@ from lintel.edge.store.files import derive, sync_directory, sync_file
 log = logging.getLogger(__name__)
 
 SNAPSHOTS, DAMAGED = "snapshots", "damaged"
+WORKING = ".new.db"
 KEEP_SNAPSHOTS, KEEP_DAMAGED = 2, 3
+ROOM = 3
+"""A snapshot begins only where so many times the size of the last one is free."""
 Notices = list[tuple[Notice, str]]
 
 
@@ -37,13 +40,15 @@ def snapshot(database: Database) -> Path:
     """Copy the tables that decide into a file of their own, encrypted with the same key; keep the newest two.
 
     Runs in any thread over its own connection, in one read transaction: half a second for 250,000 credentials. It
-    counts only when it is whole in one file and was read again. Raises StoreError.
+    counts only when it is whole in one file and was read again; one that fails leaves nothing, a full disk would stay
+    full of it. Raises StoreError: `disk_full` when there is too little room to begin.
     """
     folder = database.directory / SNAPSHOTS
-    working = folder / ".new.db"
+    working = folder / WORKING
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        _remove(working)
+        _clear(folder)
+        _need_room(folder)
         copy = open_database(working, database.key, check=False)
         target = copy.connect()
         try:
@@ -63,23 +68,46 @@ def snapshot(database: Database) -> Path:
         done = folder / f"{_behind(folder)}.db"
         working.rename(done)
         sync_directory(folder)
-        for old in sorted(folder.glob("0*.db"))[:-KEEP_SNAPSHOTS]:
-            _remove(old)
+        for old in _stamps(folder)[:-KEEP_SNAPSHOTS]:
+            _remove(folder / f"{old}.db")
     except (sqlite.Error, OSError) as error:
-        raise StoreError("commit_failed", f"no snapshot could be written: {error}") from None
+        raise StoreError(fault_word(error, database.directory), f"no snapshot could be written: {error}") from None
+    finally:
+        _clear(folder)
     return done
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a snapshot that was not finished left, its own half-made file included."""
+    for left in folder.glob(f".*{WORKING.lstrip('.')}*"):
+        with contextlib.suppress(OSError):  # a read-only disk: it is in nobody's way there
+            left.unlink()
+
+
+def _need_room(folder: Path) -> None:
+    """A snapshot takes its size twice while it is made, in the file and in the log; the rest is the journal's."""
+    last = _stamps(folder)[-1:]
+    need = ROOM * sum((folder / f"{stamp}.db").stat().st_size for stamp in last)
+    disk = os.statvfs(folder)
+    if (free := disk.f_bavail * disk.f_frsize) < need:
+        raise StoreError("disk_full", f"no snapshot for now: it needs {need} bytes, {free} are free")
+
+
+def _stamps(folder: Path) -> list[str]:
+    """The names that we gave, Unix milliseconds, oldest first; what somebody keeps beside them is not ours."""
+    stems = {path.name.split(".")[0] for path in folder.glob("0*.db*")}  # of a lost file only the log is there
+    return sorted(stem for stem in stems if stem.isdecimal())
 
 
 def _behind(folder: Path) -> str:
     """A name behind all others: Unix milliseconds, or one more than the newest where a clock was ahead once."""
-    newest = max((int(stem) for path in folder.glob("0*") if (stem := path.name.split(".")[0]).isdigit()), default=0)
+    newest = max(map(int, _stamps(folder)), default=0)
     return f"{max(time.time_ns() // 1_000_000, newest + 1):015d}"
 
 
 def newest_snapshot(directory: Path) -> float:
     """When the newest snapshot was made, Unix seconds; 0 when there is none."""
-    names = sorted((directory / SNAPSHOTS).glob("0*.db"))
-    return int(names[-1].stem) / 1000 if names else 0.0
+    return max(map(int, _stamps(directory / SNAPSHOTS)), default=0) / 1000
 
 
 def open_or_recover(directory: Path, key: bytes) -> tuple[Database, Notices]:
@@ -89,6 +117,7 @@ def open_or_recover(directory: Path, key: bytes) -> tuple[Database, Notices]:
     """
     path = directory / FILE
     traces = (ANCHOR_FILE, SNAPSHOTS, DAMAGED)  # a store was here
+    _clear(directory / SNAPSHOTS)  # of a power cut: what it holds may be what a full disk lacks
     vanished = not path.exists() and any((directory / name).exists() for name in traces)
     try:
         if vanished:
@@ -98,7 +127,8 @@ def open_or_recover(directory: Path, key: bytes) -> tuple[Database, Notices]:
         if error.word != "db_damaged":
             raise
         damage = str(error)
-    good = [s for s in sorted((directory / SNAPSHOTS).glob("0*.db"), reverse=True) if _opens(s, key)]
+    snapshots = [directory / SNAPSHOTS / f"{stamp}.db" for stamp in reversed(_stamps(directory / SNAPSHOTS))]
+    good = [one for one in snapshots if _opens(one, key)]
     if not good and _foreign_key(directory, key):
         raise StoreError("key_invalid", f"neither {path} nor its anchors open with this key; is it the right one?")
     log.error("the database is damaged: %s", damage)
@@ -161,8 +191,7 @@ def _set_aside(directory: Path, path: Path) -> None:
             path.with_name(path.name + suffix).rename(folder / f"{stamp}.db{suffix}")
     sync_directory(folder)
     sync_directory(directory)
-    stamps = sorted({file.name.split(".")[0] for file in folder.glob("0*.db*")})  # of a lost file only the log is there
-    for old in stamps[:-KEEP_DAMAGED]:
+    for old in _stamps(folder)[:-KEEP_DAMAGED]:
         _remove(folder / f"{old}.db")
 
 

@@ -1,15 +1,18 @@
 """What the journal may forget, and when. Nothing goes while the clock is not synced.
 
-A row goes when it is older than its stream's time and, where a cloud listens, was acknowledged. Under pressure (a disk
-95 % full) acknowledged access rows go after 7 days; where none is left, the oldest others go and leave a `gap` row.
+A row goes when it is older than its stream's time and, where a cloud listens, was acknowledged. Under pressure (see
+`pressed`) acknowledged access rows go after 7 days; where none is left, the oldest others of that age go and leave a
+`gap` row. Younger ones never go: they are what is asked for, and where they fill a disk something else is wrong.
 """
 
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from lintel.edge.model import ClockState, Event, Instant, Stream
 from lintel.edge.store.chain import NUMBERS, encode, place_of, readable, seal, span, split
-from lintel.edge.store.connection import Connection
+from lintel.edge.store.connection import PAGE_SIZE, Connection
 from lintel.edge.store.journal import Journal
 
 DAY = 86400.0
@@ -22,7 +25,9 @@ KEEP = {
 }
 """Seconds each stream is kept at least: what a dispute needs; audit three years."""
 PRESSED = 7 * DAY
-"""Acknowledged access rows younger than this stay even when the disk fills."""
+"""Access rows younger than this, in seconds, stay even when the disk fills."""
+TIGHT = 0.05
+"""The part of a disk below which its free space is too little."""
 STEP = 2000
 """Rows of one commit: events must not wait behind a large deletion."""
 CATCH_UP = 2.0
@@ -43,6 +48,13 @@ class Pruned:
     ahead: float = 0.0
 
 
+def pressed(directory: Path, conn: Connection) -> bool:
+    """Whether less than 5 % of the disk is free. Pages that were freed in the file count: SQLite fills them first."""
+    disk = os.statvfs(directory)
+    freed = conn.execute("PRAGMA freelist_count").fetchone()[0] * PAGE_SIZE
+    return bool(disk.f_bavail * disk.f_frsize + freed < TIGHT * disk.f_blocks * disk.f_frsize)
+
+
 class Retention:
     """Goes by a time of its own, kept in the database: a wall clock that jumps, synced or not, deletes nothing at once.
 
@@ -55,7 +67,7 @@ class Retention:
         self._mono: float | None = None
 
     async def prune(self, now: Instant, *, uplink: bool, pressed: bool = False) -> Pruned:
-        """Delete what may go. `uplink`: a cloud listens, what it lacks stays. `pressed`: the disk is 95 % full."""
+        """Delete what may go. `uplink`: a cloud listens, what it lacks stays. `pressed`: see the function."""
         if now.state is not ClockState.SYNCED:
             return Pruned({})
         journal = self._journal
@@ -69,7 +81,7 @@ class Retention:
             if pressed and stream is Stream.ACCESS:
                 rows[stream] += await _prune_stream(journal, stream, at, PRESSED, bound=True)
                 if not rows[stream]:
-                    lost = await _drop_unacknowledged(journal, now)
+                    lost = await _drop_unacknowledged(journal, now, at)
                     rows[stream] += lost
         held = now.wall - at > AHEAD and await journal.submit(lambda conn: _holds(conn, now.wall))
         return Pruned({s: n for s, n in rows.items() if n}, lost, now.wall - at if held else 0.0)
@@ -110,14 +122,20 @@ def _step(conn: Connection, key: bytes, stream: Stream, at: float, keep: float, 
         "SELECT place, hash, body FROM journal WHERE place > ? AND place <= ? ORDER BY place LIMIT ?",
         (floor, limit, STEP),
     ).fetchall()
+    count = _old(rows, at, keep)
+    if count:
+        _cut(conn, key, number, rows[count - 1][0], rows[count - 1][1])
+    return count
+
+
+def _old(rows: list[tuple[int, bytes, bytes]], at: float, keep: float) -> int:
+    """How many of these rows, from the first on, are older than `keep` seconds."""
     count = 0
     for n, (_, _, body) in enumerate(rows, 1):
         moment = _moment(body, at)
         if moment is not None and moment >= at - keep:
             break
         count = n if moment is not None else count
-    if count:
-        _cut(conn, key, number, rows[count - 1][0], rows[count - 1][1])
     return count
 
 
@@ -147,20 +165,20 @@ def _cut(conn: Connection, key: bytes, number: int, floor: int, digest: bytes) -
     )
 
 
-async def _drop_unacknowledged(journal: Journal, now: Instant) -> int:
-    """The last resort: the oldest access rows go although no cloud has them; a gap row says which."""
+async def _drop_unacknowledged(journal: Journal, now: Instant, at: float) -> int:
+    """The last resort: the oldest access rows past `PRESSED` go although no cloud has them; a gap row says which."""
 
     def work(conn: Connection) -> int:
         number = NUMBERS[Stream.ACCESS]
         floor = conn.execute("SELECT floor FROM stream WHERE stream = ?", (number,)).fetchone()[0]
         rows = conn.execute(
-            "SELECT place, hash FROM journal WHERE place > ? AND place < ? ORDER BY place LIMIT ?",
+            "SELECT place, hash, body FROM journal WHERE place > ? AND place < ? ORDER BY place LIMIT ?",
             (floor, number + 1 << 56, STEP),
         ).fetchall()
-        if len(rows) < STEP:
+        if _old(rows, at, PRESSED) < STEP:
             return 0
         first, last = split(rows[0][0]), split(rows[-1][0])
-        _cut(conn, journal.key, number, *rows[-1])
+        _cut(conn, journal.key, number, *rows[-1][:2])
         detail = f"from {first[1]}.{first[2]} to {last[1]}.{last[2]}, {len(rows)} events"
         gap = Event(
             f"gap_{first[1]}_{first[2]}_{time.time_ns()}", Stream.ACCESS, "gap", int(now.wall * 1000), now.mono,
