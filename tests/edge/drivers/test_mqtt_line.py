@@ -192,6 +192,33 @@ def test_a_declined_subscription_is_a_refusal(monkeypatch, tmp_path):
     asyncio.run(scene())
 
 
+def test_a_cancellation_that_comes_while_the_line_breaks_is_not_lost():
+    """At every turn of the loop between the break and the end: else the gateway would never stop."""
+
+    async def cancelled_after(place, turns):
+        inlet = Recorder()
+        driver = driver_for(place.port)
+        task = asyncio.create_task(driver.run(inlet))
+        await until(lambda: inlet.ups, 10.0)
+        driver._session._break("it breaks")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        over = task.done()
+        task.cancel()
+        await asyncio.wait({task}, timeout=10)
+        assert task.done()
+        if over:
+            assert isinstance(task.exception(), Lost)
+        return over or task.cancelled()
+
+    async def scene():
+        async with site() as place:
+            for turns in range(12):
+                assert await cancelled_after(place, turns), f"lost after {turns} turns"
+
+    asyncio.run(scene())
+
+
 def test_a_broker_that_keeps_our_barrier_from_us_is_a_refusal(monkeypatch):
     monkeypatch.setattr(mqtt_session, "DEAF_S", 0.5)
 

@@ -14,6 +14,7 @@ barrier is overdue, and none is ever repeated; a broker that freezes in the seco
 when it thaws. Terminals should subscribe with QoS 0 (`mqtt/face` does), else the broker keeps orders for them.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -59,6 +60,19 @@ class MqttTerminals:
 
     async def run(self, inlet: Inlet) -> None:
         """Connect, subscribe, and state facts until the connection breaks: Lost, or Refused by the broker."""
+        # in a task of its own: a TaskGroup of Python 3.11 loses a cancellation that comes while it ends by an error
+        work = asyncio.ensure_future(self._run(inlet))
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.wait({work})
+            if not work.cancelled():
+                work.exception()  # looked at, so that nobody reports it as never retrieved
+            raise
+        await work
+
+    async def _run(self, inlet: Inlet) -> None:
         async with link.connect(self.options, self.client_id, self._password) as connection:
             session = self._session = Session(
                 self.context,
