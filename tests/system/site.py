@@ -37,12 +37,13 @@ PYTHON = (sys.executable, "-X", "dev") if os.environ.get("LINTEL_DEV") else (sys
 
 class Site:
     """Everything that runs. Options: `trust` of the clock, `people` and `passes` besides RESIDENTS, `doors` (keys),
-    `rate` of the broker line, `main` (module or script to run instead of the daemon), `state` (another directory).
+    `rate` of the broker line, `main` (module or script to run instead of the daemon), `state` (another directory),
+    `repush` (s) after which a terminal sends again what is not acknowledged, its Online too.
     """
 
     def __init__(
         self, *, trust="system", people=(), passes=(), doors=None, line="", main=("-m", "lintel.edge"),
-        devices=True, state=None, extra="", wrap=(), env=None, before=None,
+        devices=True, state=None, extra="", wrap=(), env=None, before=None, repush=1.0,
     ):  # fmt: skip
         self.trust, self.people, self.passes, self.door_options = (
             trust,
@@ -51,7 +52,7 @@ class Site:
             doors or {},
         )
         self.line, self.main, self.with_devices, self.extra, self.wrap = line, main, devices, extra, wrap
-        self.before, self.env = before, dict(env or {})
+        self.before, self.env, self.repush = before, dict(env or {}), repush
         self.folder = Path(tempfile.mkdtemp(prefix="lt-"))  # short: a unix socket's path has at most 107 characters
         self.state = state or self.folder / "state"
         self.where = self.state  # how the test sees it, where the daemon lives in a namespace of its own
@@ -99,8 +100,8 @@ class Site:
             parts += [
                 {"kind": "qr-reader", "id": f"{door}-qr", "link": str(self.port(door)), "framing": "crlf", "baud": 0,
                  "commands": "none"},
-                {"kind": "mqtt-face", "id": TERMINAL[door], "utc_offset": 0.0, "repush": 1.0, "fetch_photos": False,
-                 "persons": str(self.persons_file()), "relay_seconds": 0.5},
+                {"kind": "mqtt-face", "id": TERMINAL[door], "utc_offset": 0.0, "repush": self.repush,
+                 "fetch_photos": False, "persons": str(self.persons_file()), "relay_seconds": 0.5},
             ]  # fmt: skip
         self.devices = Simulator.fleet(parts, broker=f"127.0.0.1:{self.broker.port}", retry=0.2, timeout=LIMIT)
         await self.devices.start()

@@ -8,7 +8,7 @@ from lintel.edge.store import PassPut
 
 from .invariants import finish, vitals
 from .people import person, visitor
-from .site import run
+from .site import LIMIT, run
 
 TIMED = person("judy", valid_to=4_000_000_000.0)
 CLEANER = person("kim", schedule="nights")
@@ -34,7 +34,9 @@ def test_e6_without_a_trusted_clock_timed_passes_are_refused_and_residents_pass(
             assert await site.shown(TIMED.code) == "granted", "a resident with an end date is let in, not a visitor"
         await finish(site, before)
 
-    run(body, trust="kernel", people=[TIMED, CLEANER], main=(str(Path(__file__).with_name("unsynced.py")),))
+    # A terminal that says Online again while the line comes up is not believed for 5 s where no clock is known.
+    once, main = LIMIT, (str(Path(__file__).with_name("unsynced.py")),)
+    run(body, repush=once, trust="kernel", people=[TIMED, CLEANER], main=main)
 
 
 def test_e6_control_with_a_trusted_clock_the_same_passes_open():
