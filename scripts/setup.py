@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 CHINESE = next((v for k in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := os.environ.get(k))), "").startswith("zh")
 
-LEVELS = ("base", "demo", "dev")
+LEVELS = ("base", "lines", "demo", "dev")
 """Each level holds the one before; `constraints.txt` is divided by the same words."""
 
 PROGRAMS: Mapping[str, Mapping[str, str]] = {
     "base": {},
+    "lines": {},
     "demo": {"mosquitto": "mosquitto"},
     "dev": {"mosquitto": "mosquitto", "strace": "strace", "systemd-analyze": "systemd", "git": "git"},
 }

@@ -20,7 +20,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from lintel.edge import broker, config, passes
+from lintel.edge import broker, config, line_tables, passes
 from lintel.edge.cli import _COMMANDS, _app
 from lintel.edge.digests import Digester
 from lintel.edge.health import _HELP
@@ -89,8 +89,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "## `[site]`": config.Site,
     "## `[clock]`": config.Clock,
     "## `[[pass_key]]`": config.Key,
-    '## `[[line]]` with `driver = "serial_qr"`': config.SerialLine,
-    '## `[[line]]` with `driver = "mqtt_terminal"`': config.MqttLine,
+    '## `[[line]]` with `driver = "serial_qr"`': line_tables.SerialLine,
+    '## `[[line]]` with `driver = "mqtt_terminal"`': line_tables.MqttLine,
     "## `[[device]]`": config.DeviceTable,
     "## `[[door]]`": config.DoorTable,
 }
@@ -254,7 +254,7 @@ def test_the_code_that_the_readme_types_opens_the_example_door() -> None:
         text = page.read_text("utf-8")
         assert f"--site {site.site.id} " in text
         assert f"--id {next(d.address for d in site.device if d.address)}" in text
-        assert f"--link {next(line.path for line in site.line if isinstance(line, config.SerialLine))}" in text
+        assert f"--link {next(line.path for line in site.line if isinstance(line, line_tables.SerialLine))}" in text
 
 
 def test_json_examples_in_the_manual_are_right() -> None:
@@ -280,7 +280,7 @@ def test_the_broker_script_of_the_manual_writes_a_configuration(tmp_path: Path) 
 def test_the_line_of_the_manual_fits_the_configuration() -> None:
     block = re.search(r"```toml\n(.*?)```", section(MANUAL, "### The broker"), re.DOTALL)
     assert block
-    line = config.MqttLine.model_validate(tomllib.loads(block[1])["line"][0])
+    line = line_tables.MqttLine.model_validate(tomllib.loads(block[1])["line"][0])
     assert line.username == broker.GATEWAY_USER
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lintel.edge import config
+from lintel.edge import line_tables
 from lintel.edge.cli import gateway
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gateway.toml"
@@ -39,7 +39,7 @@ def test_what_a_driver_refuses_is_told_before_the_start(check):
 
 
 def test_the_options_of_a_line_are_checked_by_its_driver(check, monkeypatch):
-    monkeypatch.setattr(config.SerialLine, "options", lambda _: {"path": "gate-qr"})
+    monkeypatch.setattr(line_tables.SerialLine, "options", lambda _: {"path": "gate-qr"})
     code, mistakes = check()
     assert code == 1
     assert any("line.gate-port.path: expected an absolute path" in m for m in mistakes)

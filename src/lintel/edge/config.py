@@ -5,44 +5,23 @@ systemd credential `mqtt`, else from the 0600 file `credentials/mqtt` in the sta
 """
 
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from lintel.edge.contradictions import contradictions
 from lintel.edge.errors import ConfigError, LintelError
+from lintel.edge.line_tables import DRIVERS, Id, Line, Table
 from lintel.edge.model import Direction, Door, Method
 from lintel.edge.passes import PassKey
 from lintel.edge.profiles import Profile, find
 from lintel.edge.profiles.mqtt_spec import NOT_A_NAME, names_device
-from lintel.edge.profiles.serial import BAUDS
 from lintel.edge.schedules import zone
 from lintel.edge.tables import mistakes_of, read_table
 
 Seconds = Annotated[float, Field(gt=0, le=86400)]
-
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-def _id(value: str) -> str:
-    if not _ID.fullmatch(value):
-        raise ValueError("up to 64 letters, digits, '_', '.' and '-', beginning with a letter or digit")
-    return value
-
-
-def _secret_name(value: str) -> str:
-    if value and not _ID.fullmatch(value):
-        raise ValueError("the name of a credential, as in credentials/NAME: the password itself stands in no file")
-    return value
-
-
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("an absolute path such as '/dev/serial/by-id/usb-...'")
-    return value
 
 
 def _own_id(value: str) -> str:
@@ -51,20 +30,7 @@ def _own_id(value: str) -> str:
     return value
 
 
-Id = Annotated[str, AfterValidator(_id)]
-
-
-def _baud(value: int) -> int:
-    if value not in BAUDS:
-        raise ValueError(f"one of {', '.join(map(str, BAUDS))}")
-    return value
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, validate_default=False)
-
-
-class Site(_Table):
+class Site(Table):
     """The community. `id` is bound into every visitor pass; `door_groups` are the bits of a pass's mask."""
 
     id: Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
@@ -75,13 +41,13 @@ class Site(_Table):
     schedule_without_clock: bool = False
 
 
-class Clock(_Table):
+class Clock(Table):
     """`kernel` trusts wall time only while the kernel says it is synchronised; `system` trusts it as it is."""
 
     trust: Literal["kernel", "system"] = "kernel"
 
 
-class Key(_Table):
+class Key(Table):
     """A public key whose visitor passes are accepted."""
 
     id: Annotated[int, Field(ge=1, le=255)]
@@ -90,52 +56,7 @@ class Key(_Table):
     retired_at: float | None = None
 
 
-class _Line(_Table):
-    """What the tables of all kinds of lines share."""
-
-    id: Id
-
-    def options(self) -> dict[str, str | int | float | bool]:
-        """What the file says for the driver to check; a password is not among it."""
-        return self.model_dump(exclude_defaults=True, exclude={"id", "driver", "password"}, mode="json")
-
-    def below(self, base: Path) -> Self:
-        """The same with its relative paths taken from `base`."""
-        return self.model_copy(update={k: base / v for k, v in self if isinstance(v, Path)})
-
-
-class SerialLine(_Line):
-    """A serial port. `path` should be a stable one: /dev/serial/by-id/... or a udev link, never ttyUSB0."""
-
-    driver: Literal["serial_qr"]
-    path: Annotated[Path, AfterValidator(_absolute)]
-    baud: Annotated[int, AfterValidator(_baud)] | None = None
-
-
-class MqttLine(_Line):
-    """A connection to a broker, shared by all its devices. `ca` switches TLS on; `certificate` and `key` are ours.
-
-    `rate`, `burst`: messages per second, and at once, that one device may send; what is above is dropped and counted.
-    """
-
-    driver: Literal["mqtt_terminal"]
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 1883
-    client_id: str = ""
-    username: str = ""
-    password: Annotated[str, AfterValidator(_secret_name)] = ""
-    keepalive: Annotated[int, Field(ge=5, le=3600)] = 30
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
-    burst: Annotated[int, Field(ge=1, le=100_000)] = 100
-
-
-Line = Annotated[SerialLine | MqttLine, Field(discriminator="driver")]
-
-
-class DeviceTable(_Table):
+class DeviceTable(Table):
     """A device: its line, its firmware profile, its address there, and the door its reader stands at."""
 
     id: Id
@@ -146,7 +67,7 @@ class DeviceTable(_Table):
     direction: Direction = Direction.IN
 
 
-class DoorTable(_Table):
+class DoorTable(Table):
     """A door: its groups, the device that unlocks it, and its rules (see `model.Door`)."""
 
     id: Id
@@ -169,7 +90,7 @@ class DoorTable(_Table):
         )  # fmt: skip
 
 
-class Config(_Table):
+class Config(Table):
     """Everything a gateway is told by its installer."""
 
     site: Site
@@ -211,7 +132,7 @@ def load(path: Path) -> Config:
     try:
         config = _ADAPTER.validate_python(table)
     except ValidationError as error:
-        mistakes = mistakes_of(error, ("serial_qr", "mqtt_terminal"))
+        mistakes = mistakes_of(error, DRIVERS)
     mistakes += contradictions(table, base)
     if config is None or mistakes:
         raise ConfigError(str(path), mistakes)

@@ -11,7 +11,6 @@ from typing import Final
 
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.profiles import Profile, find
-from lintel.edge.profiles.mqtt import MqttSpec
 from lintel.edge.schedules import zone
 from lintel.edge.tables import Row, rows_at, table_at, text_at
 
@@ -110,11 +109,13 @@ def _lock(models: _Models, door: _Part, lock: _Part | None) -> Iterator[Mistake]
     profile = models.of(lock) if lock is not None and lock.text("profile") else None
     if not isinstance(profile, Profile):
         return
-    spec = profile.spec
-    if not isinstance(spec, MqttSpec) or "open" not in spec.command:
+    channels, channel = profile.spec.channels, door.row.get("channel", 0)
+    if not channels:
         yield door.mistake("lock", "a device that opens doors: its profile has no command 'open'")
-    elif door.row.get("channel", 0) != 0 and "channel" not in spec.command["open"].field.values():
+    elif channels == 1 and channel != 0:
         yield door.mistake("channel", f"0, or no such key: the command 'open' of {profile.name} names no channel")
+    elif isinstance(channel, int) and not 0 <= channel < channels:
+        yield door.mistake("channel", f"a number from 0 to {channels - 1}: {profile.name} opens no more")
 
 
 def _lines(lines: Sequence[_Part], devices: Sequence[_Part], known: set[str]) -> Iterator[Mistake]:

@@ -19,14 +19,27 @@ import msgspec
 
 from lintel.edge.answers import Answers, Running
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
-from lintel.edge.config import Config, MqttLine, SerialLine, password
+from lintel.edge.config import Config, password
 from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Receipt
 from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
+from lintel.edge.line_tables import LineTable, MqttLine
 from lintel.edge.lines import build_line
-from lintel.edge.model import ClockState, DoorState, Fact, Instant, Method, Notice, Order, Outcome, Reading
+from lintel.edge.model import (
+    ClockState,
+    Contact,
+    DoorState,
+    Fact,
+    Instant,
+    Measure,
+    Method,
+    Notice,
+    Order,
+    Outcome,
+    Reading,
+)
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
 from lintel.edge.supervisor import Keeper
@@ -34,7 +47,7 @@ from lintel.edge.witness import Witness
 
 log = logging.getLogger(__name__)
 
-SERIAL_LIMIT = 0.5
+LOCAL_LIMIT = 0.5
 BROKER_LIMIT = 4.0
 """Longest wait between two attempts at a line, in seconds."""
 TICK = 5.0
@@ -68,6 +81,14 @@ class Inlet:
     def door(self, state: DoorState) -> None:
         """See `drivers.base.Inlet`."""
         self.gate.ledger.position(state)
+
+    def contact(self, contact: Contact) -> None:
+        """See `drivers.base.Inlet`."""
+        self.gate.contact(contact)
+
+    def measure(self, device: str, what: Measure, value: float) -> None:
+        """See `drivers.base.Inlet`."""
+        self.gate.health.measure(device, what, value)
 
     def up(self) -> None:
         """See `drivers.base.Inlet`."""
@@ -122,11 +143,11 @@ class Daemon:
     async def __aexit__(self, *exc: object) -> None:
         await self._cleanup.aclose()
 
-    def _line(self, table: SerialLine | MqttLine) -> Running:
+    def _line(self, table: LineTable) -> Running:
         secret = getattr(table, "password", "")
         passwords = {table.id: password(secret, self.config.state_dir)} if secret else {}
-        line, driver, devices = build_line(self.config, table, self.clock, self.digest, passwords)
-        limit = SERIAL_LIMIT if isinstance(table, SerialLine) else BROKER_LIMIT
+        line, driver, devices = build_line(self.config, table, self.clock, self.digest, passwords, keys=self.store.keys)
+        limit = BROKER_LIMIT if isinstance(table, MqttLine) else LOCAL_LIMIT
         return Running(line, driver, Keeper(table.id, self._report, limit), devices)
 
     def _report(self, fact: Fact) -> None:

@@ -26,7 +26,7 @@ from lintel.edge.guessing import Guessing
 from lintel.edge.health import Health
 from lintel.edge.ids import new_id
 from lintel.edge.ledger import Ledger, decided
-from lintel.edge.model import Action, Door, Fact, Instant, Notice, Order, Outcome, Reading, Reason
+from lintel.edge.model import Action, Contact, Door, Fact, Instant, Notice, Order, Outcome, Reading, Reason
 from lintel.edge.policy import Decision, Facts, decide
 from lintel.edge.store import Store
 from lintel.edge.witness import Found, Witness
@@ -135,6 +135,10 @@ class Gate:
     def _alarm_silently(self, reading: Reading, facts: Facts) -> None:
         if facts.credential is not None and facts.credential.duress:
             self.ledger.report(Fact(Notice.DURESS, reading.device, detail=reading.id))
+
+    def contact(self, contact: Contact) -> None:
+        """An input of a device changed: written down."""
+        self.ledger.contact(contact)
 
     def waiting(self, door: str) -> int:
         """Presentations queued at a door."""

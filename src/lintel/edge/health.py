@@ -33,10 +33,16 @@ class Health:
 
     counters: Counter[tuple[str, ...]] = field(default_factory=Counter)
     standing: dict[str, str] = field(default_factory=dict)
+    measures: dict[tuple[str, str], float] = field(default_factory=dict)
+    """The newest by (device, measure)."""
 
     def count(self, what: str, *labels: str, n: int = 1) -> None:
         """Count something; `what` is a key of the table above."""
         self.counters[(what, *labels)] += n
+
+    def measure(self, device: str, what: str, value: float) -> None:
+        """What a device said of its battery, signal or supply."""
+        self.measures[device, what] = value
 
     def decided(self, door: str, reason: str) -> None:
         """One decision."""
@@ -70,6 +76,13 @@ class Health:
                 if kind == what:
                     pairs = ",".join(f'{k}="{_escape(v)}"' for k, v in zip(labels, values, strict=True))
                     lines.append(f"{name}{{{pairs}}} {n}")
+        for what in sorted({what for _, what in self.measures}):
+            lines.append(f"# TYPE lintel_device_{what} gauge")
+            lines += [
+                f'lintel_device_{what}{{device="{_escape(device)}"}} {value:g}'
+                for (device, kind), value in sorted(self.measures.items())
+                if kind == what
+            ]
         for name, value in sorted(gauges.items()):
             lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
         return "\n".join(lines) + "\n"

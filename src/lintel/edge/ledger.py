@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from lintel.edge.clock import Clock
 from lintel.edge.health import Health
 from lintel.edge.ids import new_id
-from lintel.edge.model import Door, DoorState, Event, Fact, Instant, Notice, Order, Outcome, Reading, Stream
+from lintel.edge.model import (
+    Contact,
+    ContactKind,
+    Door,
+    DoorState,
+    Event,
+    Fact,
+    Instant,
+    Notice,
+    Order,
+    Outcome,
+    Reading,
+    Stream,
+)
 from lintel.edge.policy import Decision
 from lintel.edge.store import Journal
 from lintel.edge.witness import Found
@@ -87,6 +100,17 @@ class Ledger:
                     door=door.id, device=state.device, result=word,
                 )  # fmt: skip
                 self.write(event).add_done_callback(observe)
+
+    def contact(self, contact: Contact) -> None:
+        """An exit button, fire input or tamper switch changed."""
+        now = self.clock.now()
+        word = {True: "active", False: "inactive", None: "unknown"}[contact.active]
+        stream = Stream.ACCESS if contact.kind is ContactKind.EXIT else Stream.ALARM
+        event = Event(
+            new_id(), stream, f"input.{contact.kind}", int(now.wall * 1000), now.mono, now.state,
+            door=contact.door, device=contact.device, result=word,
+        )  # fmt: skip
+        self.write(event, now=stream is Stream.ALARM).add_done_callback(observe)
 
     def audit(self, what: str, result: str, detail: str) -> None:
         """What an operator did."""

@@ -4,18 +4,21 @@ import importlib
 from collections.abc import Mapping, Sequence
 
 from lintel.edge.clock import Clock
-from lintel.edge.config import Config, MqttLine, SerialLine
+from lintel.edge.config import Config
 from lintel.edge.digests import Digester
-from lintel.edge.drivers.base import Build, Context, Device, Driver, Line
+from lintel.edge.drivers.base import Build, Context, Device, Driver, Keys, Line, NoKeys
 from lintel.edge.ids import new_id
+from lintel.edge.line_tables import LineTable
 
 
 def build_line(
     config: Config,
-    table: SerialLine | MqttLine,
+    table: LineTable,
     clock: Clock,
     digest: Digester,
     passwords: Mapping[str, str],
+    *,
+    keys: Keys | None = None,
 ) -> tuple[Line, Driver, Sequence[Device]]:
     """A line as its driver sees it, the driver, and its devices; opens nothing.
 
@@ -24,7 +27,10 @@ def build_line(
     devices = [
         Device(d.id, d.address, d.door, d.direction, config.profile(d)) for d in config.device if d.line == table.id
     ]
-    context = Context(clock, digest, new_id, config.site.timezone, f"lintel-{config.site.id:08x}", passwords)
+    context = Context(
+        clock, digest, new_id, config.site.timezone, f"lintel-{config.site.id:08x}", passwords,
+        keys or NoKeys(),
+    )  # fmt: skip
     build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
     line = Line(table.id, table.driver, table.options())
     return line, build(line, devices, context), devices

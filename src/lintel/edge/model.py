@@ -79,6 +79,15 @@ class Notice(StrEnum):
     FLOOD = "flood"
     SEQUENCE_GAP = "sequence_gap"
     SEQUENCE_RESET = "sequence_reset"
+    LINK_DOWNGRADE = "link_downgrade"
+    WEAK_KEY = "weak_key"
+    INSTALL_WINDOW_CLOSED = "install_window_closed"
+    BAD_MAC = "bad_mac"
+    CLEARTEXT_REFUSED = "cleartext_refused"
+    READER_KEY_LOST = "reader_key_lost"
+    KEY_SET = "key_set"
+    FIRE = "fire"
+    POWER = "power"
     DEVICE_CLOCK_OFF = "device_clock_off"
     DISK_FULL = "disk_full"
     STORAGE_READ_ONLY = "storage_read_only"
@@ -149,6 +158,8 @@ class Action(StrEnum):
     RELEASE = "release"
     SHOW = "show"
     BEEP = "beep"
+    INSTALL = "install"
+    """Arm the install window of a device for `seconds`: only in it may keys be made or a lock be paired."""
 
 
 class ClockState(StrEnum):
@@ -276,6 +287,36 @@ class DoorState:
     device: str
     channel: int
     open: bool | None
+
+
+class ContactKind(StrEnum):
+    """What an input means. A door position switch is a `DoorState` of its own."""
+
+    EXIT = "exit"
+    FIRE = "fire"
+    TAMPER = "tamper"
+    POWER = "power"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An input of a device changed: exit button pressed, fire input on, cover open. `active`: None is unknown.
+
+    `door` is the door that the device stands at; a fire input of "" means the whole site.
+    """
+
+    device: str
+    kind: ContactKind
+    active: bool | None
+    door: str = ""
+
+
+class Measure(StrEnum):
+    """What a device says of its own condition, with its unit."""
+
+    BATTERY_PERCENT = "battery_percent"
+    SIGNAL_DBM = "signal_dbm"
+    SUPPLY_MV = "supply_mv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def test_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Mo
 
     path = tmp_path / "lintel.db"
     open_database(path, KEY).close()
-    monkeypatch.setattr(db, "SCHEMA", 2)
+    monkeypatch.setattr(db, "SCHEMA", db.SCHEMA + 1)
     monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, broken))
     with pytest.raises(RuntimeError):
         open_database(path, KEY)

@@ -12,11 +12,36 @@ from typing import Protocol
 from lintel.edge import passes
 from lintel.edge.clock import Clock
 from lintel.edge.digests import Digester
-from lintel.edge.model import Direction, DoorState, Fact, Method, Order, Outcome, Reading, Reason
+from lintel.edge.errors import StoreError
+from lintel.edge.line_tables import DRIVERS
+from lintel.edge.model import (
+    Contact,
+    Direction,
+    DoorState,
+    Fact,
+    Measure,
+    Method,
+    Order,
+    Outcome,
+    Reading,
+    Reason,
+)
 from lintel.edge.profiles import Profile
 
-DRIVERS = ("serial_qr", "mqtt_terminal")
-"""The closed list of drivers: modules of this package with a `build` function."""
+__all__ = [
+    "DRIVERS",
+    "Build",
+    "Code",
+    "Context",
+    "Device",
+    "Driver",
+    "Inlet",
+    "Keys",
+    "Line",
+    "NoKeys",
+    "Receipt",
+    "qr_code",
+]
 
 Receipt = asyncio.Future[None]
 """Done when the reading is committed: acknowledge the device then, and only then.
@@ -42,6 +67,14 @@ class Inlet(Protocol):
 
     def door(self, state: DoorState) -> None:
         """State what a door position switch says."""
+        ...
+
+    def contact(self, contact: Contact) -> None:
+        """State what an input says. Exit and fire are acted on at once, past every queue, with no look at the store."""
+        ...
+
+    def measure(self, device: str, what: Measure, value: float) -> None:
+        """State a device's battery, signal or supply: for health only, journaled nowhere."""
         ...
 
     def up(self) -> None:
@@ -84,6 +117,33 @@ class Line:
     options: Mapping[str, str | int | float | bool]
 
 
+class Keys(Protocol):
+    """The keys that were agreed with devices, sealed in the store. One secret for each device and name."""
+
+    def get(self, device: str, name: str) -> bytes | None:
+        """The secret, or None."""
+        ...
+
+    async def put(self, device: str, secrets: Mapping[str, bytes | None]) -> None:
+        """Keep secrets of a device, or forget those that are None, in one commit; durable when this returns.
+
+        Raises StoreError: then nothing was changed, and no key may be sent to the device.
+        """
+        ...
+
+
+class NoKeys:
+    """The keys of a gateway without a store, as for `lintel check`."""
+
+    def get(self, device: str, name: str) -> bytes | None:  # noqa: ARG002  see Keys
+        """None."""
+        return None
+
+    async def put(self, device: str, secrets: Mapping[str, bytes | None]) -> None:  # noqa: ARG002  see Keys
+        """Refuse."""
+        raise StoreError("storage_read_only", "there is no store to keep a device's key in")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every driver gets besides its line: time, digests, ids and its passwords. Secrets stay out of `repr`."""
@@ -94,6 +154,7 @@ class Context:
     timezone: str = "UTC"
     gateway: str = "lintel"
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    keys: Keys = field(default_factory=NoKeys, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,3 +161,10 @@ class MqttSpec:
     def orders(self) -> tuple[str, ...]:
         """What the gateway ever says, by name: each needs a sample."""
         return tuple(self.command)
+
+    @property
+    def channels(self) -> int:
+        """How many locks it can open: 64 where the command names a channel."""
+        if "open" not in self.command:
+            return 0
+        return 64 if "channel" in self.command["open"].field.values() else 1

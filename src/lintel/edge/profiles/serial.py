@@ -148,6 +148,11 @@ class SerialSpec:
         answers = (("ack", self.ack), ("nak", self.nak))
         return (*(c.name for c in self.command), *(name for name, said in answers if said))
 
+    @property
+    def channels(self) -> int:
+        """How many locks it can open: none."""
+        return 0
+
     def find(self, name: str) -> Command | None:
         """The command called `name`; None where the reader has none."""
         return next((c for c in self.command if c.name == name), None)

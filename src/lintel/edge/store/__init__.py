@@ -34,6 +34,7 @@ from lintel.edge.store.connection import fault_word, sqlite
 from lintel.edge.store.database import Database, open_database
 from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
 from lintel.edge.store.journal import Journal
+from lintel.edge.store.keys import DeviceKeys
 from lintel.edge.store.recovery import open_or_recover
 from lintel.edge.store.retention import Retention, pressed
 from lintel.edge.store.ring import RING_FILE, Ring
@@ -76,7 +77,7 @@ def import_audit(params: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[
 
 
 class Store:
-    """The opened store: `allowlist`, `journal`, `writer`, and `notices`, what was found while opening."""
+    """The opened store: `allowlist`, `journal`, `keys`, `writer`, and `notices`, what was found while opening."""
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class Store:
             database, self.writer, self.journal,
             on_change=self._changed, on_damage=partial(self._found, Notice.DB_DAMAGED),
         )  # fmt: skip
+        self.keys = DeviceKeys(database, self.writer, self._changed)
         self.care = Care(database, self.writer, loop, self._found, self.allowlist.watch_again)
         self.retention = Retention(self.journal)
         self._held = False

@@ -25,14 +25,15 @@ from lintel.edge.store.still import Still
 log = logging.getLogger(__name__)
 
 FILE = "lintel.db"
-SCHEMA = 1
+SCHEMA = 2
 """Version of the schema this program writes (PRAGMA user_version)."""
 FULL_CHECK_BYTES = 64 << 20
 """A larger file is checked whole once a day; at start only the tables that decide and the tail of the journal."""
 DECIDING = (
     "credential", "person", "visitor_pass", "site_item", "tombstone", "use_count", "pass_step", "lockdown", "state",
+    "device_key",
 )  # fmt: skip
-"""The tables that say who may pass: all that a snapshot carries and every start checks."""
+"""The tables that say who may pass and how devices are known: all that a snapshot carries and every start checks."""
 
 _HEADER_PLAIN = b"SQLite format 3\x00"
 

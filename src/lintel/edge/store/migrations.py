@@ -66,7 +66,14 @@ def _first(db: sqlite_utils.Database) -> None:
     )  # fmt: skip
 
 
-STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first,)
+def _second(db: sqlite_utils.Database) -> None:
+    """The keys that were agreed with readers and locks."""
+    db.table("device_key").create(
+        {"device": str, "name": str, "secret": bytes}, pk=("device", "name"), not_null={"secret"}, strict=True
+    )
+
+
+STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second)
 
 
 def migrate(conn: Connection, version: int, to: int) -> None:
