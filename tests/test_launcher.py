@@ -256,7 +256,7 @@ def test_each_command_gets_what_it_needs(box: Box, words: list[str], level: str)
     box.program("mosquitto", "#!/bin/sh\n")
     assert box.run(*words)[:2] == (0, "".join(f"[{word}]" for word in words))
     stamps = {path.name for path in (box.clone / ".venv").glob(".lintel-*")}
-    assert stamps == ({".lintel-base"} if level == "base" else {".lintel-base", ".lintel-demo"})
+    assert stamps == ({".lintel-base"} if level == "base" else {".lintel-base", ".lintel-lines", ".lintel-demo"})
 
 
 def test_tests_say_what_they_miss(box: Box) -> None:

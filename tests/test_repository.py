@@ -142,7 +142,7 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
 
 
 def test_constraints_are_divided_by_level() -> None:
-    assert re.findall(r"^# \[(.+)\]$", text(ROOT / "constraints.txt"), re.MULTILINE) == ["base", "demo", "dev"]
+    assert re.findall(r"^# \[(.+)\]$", text(ROOT / "constraints.txt"), re.MULTILINE) == ["base", "lines", "demo", "dev"]
 
 
 LINK = re.compile(r"!?\[[^\]\n]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")

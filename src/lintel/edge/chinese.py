@@ -78,6 +78,8 @@ PHRASES: Final = {
     "the name of a credential, as in credentials/NAME: the password itself stands in no file": (
         "凭证的名称,如 credentials/NAME:口令本身不写在任何文件中"
     ),
+    "a number from 0 to {}: {} opens no more": "0 至 {} 的数:{} 没有更多可开的门锁",
+    "there is no store to keep a device's key in": "没有可保存设备密钥的存储",
     "an absolute path such as '/dev/serial/by-id/usb-...'": "绝对路径,如 /dev/serial/by-id/usb-...",
     "the device's id in its topics, without '/', '+', '#', braces and spaces": (
         "设备在主题中的编号,不含 / + #、花括号和空格"
