@@ -1,5 +1,6 @@
 """Makes `.venv` for `./lintel`: pinned packages, each checked against its hash, and the system packages beside them.
 
+Where a level wants them, `.venv-peers/NAME` too: programs of others, whose modules' names clash with one another.
 Called by the launcher as `setup.py LEVEL KEY`. Standard library only. Two starts at once take turns, a failure leaves
 no half-made environment, and an interrupted set-up is found and repaired by the next start.
 """
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+PEERS = ROOT / ".venv-peers"
 CHINESE = next((v for k in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := os.environ.get(k))), "").startswith("zh")
 
 LEVELS = ("base", "lines", "demo", "dev")
@@ -33,6 +35,8 @@ PROGRAMS: Mapping[str, Mapping[str, str]] = {
 }
 """Program -> Debian package, for each level."""
 
+PEERS_OF: Mapping[str, Sequence[str]] = {"demo": ["osdp-c"], "dev": ["osdp-c", "osdp", "locks"]}
+"""The environments of `constraints-peers.txt` for a level. The demo can do without; the tests cannot."""
 
 Word = str | Path
 
@@ -130,18 +134,25 @@ def pins(level: str) -> str:
     return text.split(f"# [{beyond[0]}]")[0] if beyond else text
 
 
-def with_uv(uv: str, pinned: Path, lock: int) -> None:
-    """Fill `.venv` by uv: seconds instead of a minute."""
+Install = Callable[..., None]
+"""Installs what its words say into one environment, without asking for anything that they do not name."""
+
+
+def with_uv(uv: str, venv: Path, lock: int) -> Install:
+    """An environment to fill by uv: seconds instead of a minute."""
     quiet = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_COMPILE_BYTECODE": "1"}
-    if not VENV.exists():
-        call([uv, "venv", "--python", Path(sys.executable).resolve(), VENV], keep_open=[lock], **quiet)
-    install: list[Word] = [uv, "pip", "install", "--python", VENV / "bin/python", "--no-deps"]
-    call([*install, "--only-binary", ":all:", "--require-hashes", "-r", pinned], keep_open=[lock], **quiet)
-    call([*install, "--no-build-isolation", "--offline", "-e", ROOT], keep_open=[lock], **quiet)
+    if not venv.exists():
+        call([uv, "venv", "--python", Path(sys.executable).resolve(), venv], keep_open=[lock], **quiet)
+
+    def install(*words: Word) -> None:
+        command: list[Word] = [uv, "pip", "install", "--python", venv / "bin/python", "--no-deps"]
+        call([*command, *words], keep_open=[lock], **quiet)
+
+    return install
 
 
-def with_pip(pinned: Path, lock: int) -> None:
-    """Fill `.venv` by the interpreter's own venv and pip."""
+def with_pip(venv: Path, lock: int) -> Install:
+    """An environment to fill by the interpreter's own venv and pip."""
     python = Path(sys.executable).resolve()
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
     has_ensurepip: list[Word] = [python, "-I", "-c", "import ensurepip, venv"]
@@ -151,49 +162,44 @@ def with_pip(pinned: Path, lock: int) -> None:
             f"缺少 Python 的 venv 模块：请以 root 运行 `apt-get install {package}`（或安装 uv），然后重试",
         )
         raise Failed
-    if not (VENV / "bin/pip").exists():
-        call([python, "-I", "-m", "venv", VENV], keep_open=[lock])
-    install: list[Word] = [
-        VENV / "bin/python",
-        "-I",
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--disable-pip-version-check",
-    ]
-    call([*install, "--only-binary", ":all:", "--require-hashes", "-r", pinned], keep_open=[lock], PIP_USER="0")
-    call([*install, "--no-build-isolation", "--no-index", "-e", ROOT], keep_open=[lock], PIP_USER="0")
+    if not (venv / "bin/pip").exists():
+        call([python, "-I", "-m", "venv", venv], keep_open=[lock])
+
+    def install(*words: Word) -> None:
+        command: list[Word] = [venv / "bin/python", "-I", "-m", "pip", "install", "--no-deps"]
+        call([*command, "--disable-pip-version-check", *words], keep_open=[lock], PIP_USER="0")
+
+    return install
 
 
-def fill(level: str, lock: int) -> None:
-    """Bring `.venv` to a level. uv where it is present and works, else pip."""
-    text = pins(level)
+def fill(venv: Path, text: str, lock: int, *, ours: bool) -> None:
+    """Bring an environment to pinned packages, and to this clone's code if it is ours. uv where it works, else pip."""
+    name = venv.relative_to(ROOT)
     count = sum("==" in line for line in text.splitlines())
+
+    def by(install: Install) -> None:
+        install("--only-binary", ":all:", "--require-hashes", "-r", file.name)
+        if ours:
+            install("--no-build-isolation", "--no-index", "-e", ROOT)
+
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        pinned = Path(file.name)
         if uv := shutil.which("uv"):
             say(
-                f"installing {count} Python packages into .venv with uv", f"正在用 uv 把 {count} 个 Python 包装入 .venv"
+                f"installing {count} Python packages into {name} with uv",
+                f"正在用 uv 把 {count} 个 Python 包装入 {name}",
             )
             try:
-                return with_uv(uv, pinned, lock)
+                by(with_uv(uv, venv, lock))
+                return
             except Failed:
                 say("uv could not do it; trying pip", "uv 未能完成，改用 pip")
         say(
-            f"installing {count} Python packages into .venv with pip (about a minute)",
-            f"正在用 pip 安装 {count} 个 Python 包（约一分钟）",
+            f"installing {count} Python packages into {name} with pip" + (" (about a minute)" if ours else ""),
+            f"正在用 pip 把 {count} 个 Python 包装入 {name}" + ("（约一分钟）" if ours else ""),
         )
-        try:
-            return with_pip(pinned, lock)
-        except Failed:
-            say(
-                "the packages could not be installed; see above. Is the network there, or a mirror set for pip or uv?",
-                "软件包安装失败，原因见上。请检查网络，或为 pip / uv 设置镜像。",
-            )
-            raise
+        by(with_pip(venv, lock))
 
 
 @contextmanager
@@ -211,26 +217,25 @@ def turn() -> Iterator[TextIO]:
         yield file
 
 
-def usable() -> bool:
-    """Whether `.venv` holds an interpreter of a supported version."""
+def usable(venv: Path) -> bool:
+    """Whether an environment holds an interpreter of a supported version."""
     check = "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
     try:
         return (
-            subprocess.run([VENV / "bin/python", "-I", "-c", check], capture_output=True, check=False).returncode == 0
+            subprocess.run([venv / "bin/python", "-I", "-c", check], capture_output=True, check=False).returncode == 0
         )
     except OSError:
         return False
 
 
 def set_up(level: str, key: str) -> None:
-    """Bring programs and `.venv` to a level, and stamp it with the launcher's key once it is complete."""
-    programs(level)
+    """Bring `.venv` to a level, and stamp it with the launcher's key once it is complete."""
     with turn() as lock:
         stamp = VENV / f".lintel-{level}"
         interrupted = os.fstat(lock.fileno()).st_size > 0
-        if not interrupted and usable() and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
+        if not interrupted and usable(VENV) and stamp.is_file() and stamp.read_text(encoding="utf-8") == key:
             return  # another start did it while we waited
-        fresh = interrupted or not usable()
+        fresh = interrupted or not usable(VENV)
         if fresh:
             shutil.rmtree(VENV, ignore_errors=True)
         lock.write("busy")
@@ -238,8 +243,12 @@ def set_up(level: str, key: str) -> None:
         for each in LEVELS:
             (VENV / f".lintel-{each}").unlink(missing_ok=True)
         try:
-            fill(level, lock.fileno())
+            fill(VENV, pins(level), lock.fileno(), ours=True)
         except Failed:
+            say(
+                "the packages could not be installed; see above. Is the network there, or a mirror set for pip or uv?",
+                "软件包安装失败，原因见上。请检查网络，或为 pip / uv 设置镜像。",
+            )
             if fresh:
                 shutil.rmtree(VENV, ignore_errors=True)
             lock.truncate(0)
@@ -250,10 +259,40 @@ def set_up(level: str, key: str) -> None:
         say("ready", "安装完成")
 
 
+def peers(level: str) -> None:
+    """Bring the environments of others' programs to what a level wants. Each is complete when its stamp is there."""
+    for name in PEERS_OF.get(level, []):
+        text = (ROOT / "constraints-peers.txt").read_text(encoding="utf-8")
+        section = text.split(f"# [{name}]\n")[1].split("\n# [")[0]
+        key = f"{ROOT}\n{section}"
+        venv = PEERS / name
+        stamp = venv / ".lintel-peer"
+        with turn() as lock:
+            if stamp.is_file() and stamp.read_text(encoding="utf-8") == key and usable(venv):
+                continue
+            shutil.rmtree(venv, ignore_errors=True)
+            PEERS.mkdir(exist_ok=True)
+            try:
+                fill(venv, section, lock.fileno(), ours=False)
+            except Failed:
+                shutil.rmtree(venv, ignore_errors=True)
+                if level == "dev":
+                    say(f"the tests need {PEERS.name}/{name}; see above", f"测试需要 {PEERS.name}/{name}，原因见上")
+                    raise
+                say(
+                    f"{PEERS.name}/{name} could not be made; a simulator of Lintel's own stands in for it",
+                    f"无法安装 {PEERS.name}/{name}；改用内置模拟器",
+                )
+            else:
+                stamp.write_text(key, encoding="utf-8")
+
+
 def main() -> int:
     """Exit 0 when the level is ready, 1 when the reason has been said."""
     _, level, key = sys.argv
     try:
+        programs(level)
+        peers(level)  # before the stamp that tells the launcher that all is there
         set_up(level, key)
     except Failed:
         return 1

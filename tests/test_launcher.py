@@ -24,7 +24,10 @@ UV = """#!/bin/sh
 echo "$*" >> {log}
 {extra}
 case "$1 $*" in
-    venv*) exec {python} -I -m venv --without-pip {clone}/.venv ;;
+    venv*)
+        for place; do :; done
+        exec {python} -I -m venv --without-pip "$place"
+        ;;
     *" -e "*)
         printf '#!/bin/sh\\nprintf "[%%s]" "$@"\\n' > {clone}/.venv/bin/lintel
         chmod +x {clone}/.venv/bin/lintel
@@ -46,7 +49,7 @@ class Box:
         for name in ("cat", "chmod", "cksum", "flock", "readlink", "sh", "sleep"):
             (self.bin / name).symlink_to(str(shutil.which(name)))
         self.clone.mkdir()
-        for name in ("lintel", "pyproject.toml", "constraints.txt"):
+        for name in ("lintel", "pyproject.toml", "constraints.txt", "constraints-peers.txt"):
             shutil.copy2(ROOT / name, self.clone / name)
         shutil.copytree(ROOT / "scripts", self.clone / "scripts")
 
@@ -269,6 +272,47 @@ def test_tests_say_what_they_miss(box: Box) -> None:
     assert status == 1
     assert "apt-get install" in err
     assert "strace" in err
+
+
+def test_programs_of_others_have_environments_of_their_own(box: Box) -> None:
+    """Their modules' names clash. A complete one is kept; one without its stamp, or with other pins, is made anew."""
+    box.python()
+    box.uv()
+    for name in ("mosquitto", "strace", "systemd-analyze", "git"):
+        box.program(name, "#!/bin/sh\n")
+    peers = box.clone / ".venv-peers"
+    names = {"osdp-c", "osdp", "locks"}
+    box.run("test", PATH=f"{box.bin}")  # its checks cannot run here; what matters is the set-up
+    assert {path.name for path in peers.iterdir() if (path / ".lintel-peer").is_file()} == names
+    first = box.calls()
+    box.run("test")
+    assert box.calls() == first, "all were complete"
+    (peers / "osdp/.lintel-peer").unlink()
+    (peers / "osdp/half").touch()
+    with (box.clone / "constraints-peers.txt").open("a") as file:
+        file.write("# another pin of the last section\n")
+    (peers / "locks/old").touch()
+    (peers / "osdp-c/kept").touch()
+    box.run("test")
+    assert not (peers / "osdp/half").exists()
+    assert not (peers / "locks/old").exists()
+    assert (peers / "osdp-c/kept").exists()
+    assert {path.name for path in peers.iterdir() if (path / ".lintel-peer").is_file()} == names
+
+
+def test_the_demo_goes_on_without_a_program_of_others(box: Box) -> None:
+    """The tests do not."""
+    box.python()
+    box.uv('case "$*" in *.venv-peers*) exit 2 ;; esac')
+    for name in ("mosquitto", "strace", "systemd-analyze", "git"):
+        box.program(name, "#!/bin/sh\n")
+    status, out, err = box.run("demo")
+    assert (status, out) == (0, "[demo]")
+    assert ".venv-peers/osdp-c could not be made; a simulator" in err
+    assert not (box.clone / ".venv-peers/osdp-c").exists()
+    status, _, err = box.run("test")
+    assert status == 1
+    assert "the tests need .venv-peers/osdp-c" in err
 
 
 def test_two_first_starts_take_turns(box: Box) -> None:

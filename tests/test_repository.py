@@ -48,7 +48,7 @@ MACHINE_PATHS = [
     "/home/" + "runner",
 ]
 WEIGHTS = {".onnx", ".pt", ".pth", ".tflite", ".safetensors", ".h5", ".pb", ".caffemodel", ".rknn", ".engine"}
-LONG_BY_NATURE = {"constraints.txt", "LICENSE", "CHANGELOG.md", "catalogue.toml"}
+LONG_BY_NATURE = {"constraints.txt", "constraints-peers.txt", "LICENSE", "CHANGELOG.md", "catalogue.toml"}
 
 
 def listed() -> list[Path]:
@@ -129,16 +129,29 @@ def wanted() -> list[Requirement]:
     return [r for r in map(Requirement, lines) if r.name != "lintel"]
 
 
-def test_every_requirement_is_pinned_with_hashes() -> None:
-    blocks = re.split(r"^(?=[a-z0-9])", text(ROOT / "constraints.txt"), flags=re.MULTILINE)[1:]
+def all_pinned(constraints: str, requirements: list[Requirement]) -> None:
+    """Each requirement has a pin that fits, and every pin has hashes."""
+    blocks = re.split(r"^(?=[a-z0-9])", constraints, flags=re.MULTILINE)[1:]
     pinned = {b.split("==")[0]: Version(re.split(r"[ \\;\n]", b.split("==")[1])[0]) for b in blocks}
     assert all(b.count("--hash=sha256:") >= 1 for b in blocks)
-    for requirement in wanted():
+    for requirement in requirements:
         name = requirement.name.lower().replace("_", "-")
         assert name in pinned, f"{name}: run scripts/compile-constraints"
         assert requirement.specifier.contains(pinned[name], prereleases=True), (
             f"{name}: run scripts/compile-constraints"
         )
+
+
+def test_every_requirement_is_pinned_with_hashes() -> None:
+    all_pinned(text(ROOT / "constraints.txt"), wanted())
+
+
+def test_every_peer_is_pinned_in_the_section_of_its_environment() -> None:
+    groups: dict[str, list[str]] = PROJECT["dependency-groups"]
+    sections = re.split(r"^# \[(.+)\]$", text(ROOT / "constraints-peers.txt"), flags=re.MULTILINE)
+    assert sections[1::2] == list(groups)
+    for name, section in zip(sections[1::2], sections[2::2], strict=True):
+        all_pinned(section, [Requirement(line) for line in groups[name]])
 
 
 def test_constraints_are_divided_by_level() -> None:
