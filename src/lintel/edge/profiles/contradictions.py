@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from lintel.edge.profiles.fields import steps
+from lintel.edge.profiles.gpio import cut_wire
 from lintel.edge.profiles.mqtt_spec import DEVICE
 from lintel.edge.tables import Row, rows_at, table_at, text_at
 
@@ -17,12 +18,15 @@ Found = Iterator[tuple[str, str]]
 
 _ORDERS_ONLY: Final = {"channel", "seconds", "text"}
 _RESERVED: Final = ("ack", "nak")
+_INPUTS_ONLY: Final = ("debounce_ms", "debounce", "unsupervised")
+_RELAYS_ONLY: Final = ("drive", "fail_safe", "relock_on_open_s")
 
 
 def contradictions(profile: Row) -> Found:
     """All of a file's."""
     yield from _serial(table_at(profile, "serial"))
     yield from dict.fromkeys(_mqtt(table_at(profile, "mqtt")))
+    yield from _gpio(table_at(profile, "gpio"))
 
 
 def _serial(serial: Row) -> Found:
@@ -44,6 +48,18 @@ def _serial(serial: Row) -> Found:
         yield "serial.extract", "expected this table: a binary frame needs it to find the text"
     if kind in ("delimited", "idle_gap") and "extract" in serial:
         yield "serial.extract", "expected no such table unless framing.kind is 'length'"
+
+
+def _gpio(gpio: Row) -> Found:
+    relay = text_at(gpio, "role") == "relay"
+    for key in _INPUTS_ONLY if relay else _RELAYS_ONLY:
+        if key in gpio:
+            yield f"gpio.{key}", f"expected no such key with role {text_at(gpio, 'role')!r}"
+    rest = not relay and cut_wire(text_at(gpio, "bias"), active_low=gpio.get("active_low") is True) is False
+    if rest and gpio.get("unsupervised") is not True:
+        yield "gpio.unsupervised", "expected true: with this bias and polarity a cut wire looks like rest"
+    elif gpio.get("unsupervised") is True and not rest and text_at(gpio, "bias") in ("pull_up", "pull_down"):
+        yield "gpio.unsupervised", "expected false: with this bias and polarity a cut wire is seen"
 
 
 def _mqtt(mqtt: Row) -> Found:
