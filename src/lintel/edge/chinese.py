@@ -91,6 +91,12 @@ PHRASES: Final = {
         "已知的时区,不是 {};写作 Asia/Shanghai 或 Europe/Berlin"
     ),
     "the profile of an MQTT device": "MQTT 设备的档案",
+    "expected the package gpiod: pip install 'lintel[gpio]', or from a clone LINTEL_LEVEL=lines ./lintel ...": (
+        "缺少 gpiod 包:pip install 'lintel[gpio]',或在源码目录运行 LINTEL_LEVEL=lines ./lintel ..."
+    ),
+    "expected no such key: 'chip' is the option of gpio": "没有这个键:gpio 的选项是 chip",
+    "a profile with driver 'gpio'": "driver 为 gpio 的档案",
+    "the line's offset on the chip, or its name": "线在芯片上的偏移号,或线的名称",
     "a profile with driver 'serial_qr'": "driver 为 serial_qr 的档案",
     "expected no such key: 'path' and 'baud' are the options of serial_qr": (
         "没有这个键:serial_qr 的选项是 path 和 baud"

@@ -282,11 +282,19 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class DoorState:
-    """What a door position switch says: `open` True, False, or None when unknown (counts as open)."""
+    """What a door position switch says: `open` True, False, or None when unknown (counts as open).
+
+    `door` is the door of a switch of its own; "" where the device that unlocks the door says it, on its `channel`.
+    """
 
     device: str
     channel: int
     open: bool | None
+    door: str = ""
+
+
+EVERY_DOOR = "*"
+"""Stands for a door where a fire input is meant that releases the whole site."""
 
 
 class ContactKind(StrEnum):
@@ -302,7 +310,7 @@ class ContactKind(StrEnum):
 class Contact:
     """An input of a device changed: exit button pressed, fire input on, cover open. `active`: None is unknown.
 
-    `door` is the door that the device stands at; a fire input of "" means the whole site.
+    `door` is the door that the device stands at; a fire input may be of `EVERY_DOOR`.
     """
 
     device: str

@@ -21,7 +21,7 @@ from lintel.edge.clock import Clock, always_synced
 from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Context, Driver, Receipt
 from lintel.edge.errors import Lost
-from lintel.edge.model import Action, DoorState, Fact, Method, Order, Outcome, Reading
+from lintel.edge.model import Action, Contact, DoorState, Fact, Measure, Method, Order, Outcome, Reading
 
 DIGEST = Digester(b"k" * 32)
 SECRET = "CANARY-7431-CREDENTIAL"
@@ -77,6 +77,8 @@ class Recorder:
         self.readings: list[Reading] = []
         self.facts: list[Fact] = []
         self.doors: list[DoorState] = []
+        self.contacts: list[Contact] = []
+        self.measures: dict[tuple[str, Measure], float] = {}
         self.ups = 0
         self.receipt_error: Exception | None = None
         self.gate = asyncio.Event()
@@ -100,6 +102,12 @@ class Recorder:
 
     def door(self, state: DoorState) -> None:
         self.doors.append(state)
+
+    def contact(self, contact: Contact) -> None:
+        self.contacts.append(contact)
+
+    def measure(self, device: str, what: Measure, value: float) -> None:
+        self.measures[device, what] = value
 
     def up(self) -> None:
         self.ups += 1

@@ -99,6 +99,7 @@ class Device:
     """One configured device on a line: who it is, which door its reader stands at, which profile it speaks.
 
     `address` is its name on the line: the MQTT device id or serial number; "" where the line has one device.
+    `door` is `EVERY_DOOR` for a fire input of the whole site.
     """
 
     id: str
@@ -146,7 +147,11 @@ class NoKeys:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every driver gets besides its line: time, digests, ids and its passwords. Secrets stay out of `repr`."""
+    """What every driver gets besides its line: time, digests, ids and its passwords. Secrets stay out of `repr`.
+
+    `released(device)`: whether fire has released the door of this lock. A driver that sets a lock's state when it opens
+    its line leaves such a one unlocked, as after the order to hold it.
+    """
 
     clock: Clock
     digest: Digester = field(repr=False)
@@ -155,6 +160,7 @@ class Context:
     gateway: str = "lintel"
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     keys: Keys = field(default_factory=NoKeys, repr=False)
+    released: Callable[[str], bool] = field(default=lambda _: False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

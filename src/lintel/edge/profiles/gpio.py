@@ -84,7 +84,7 @@ def understand(spec: GpioSpec, topic: str, data: bytes, piece: int) -> list[Mean
         return [{"bad": "no level"}]
     line = Debounce(spec.debounce_ms / 1000)
     line.start(HIGH[word] != spec.active_low)
-    told = [_meaning(spec, bool(line.level))]
+    told: list[Meaning] = [_meaning(spec, bool(line.level))]
     for change in changes:
         ms, _, word = change.strip().partition(" ")
         if not ms.isdecimal() or word not in HIGH:
@@ -95,7 +95,7 @@ def understand(spec: GpioSpec, topic: str, data: bytes, piece: int) -> list[Mean
     return told + _settled(spec, line, float("inf"))
 
 
-def _settled(spec: GpioSpec, line: Debounce, now: float) -> list[Meaning]:
+def _settled(spec: GpioSpec, line: Debounce, now: float) -> list[dict[str, str | int]]:
     at = line.deadline
     return [_meaning(spec, bool(line.level)) | {"ms": round(at * 1000)}] if at is not None and line.due(now) else []
 
