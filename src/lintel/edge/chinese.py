@@ -96,6 +96,14 @@ PHRASES: Final = {
     ),
     "expected no such key: 'chip' is the option of gpio": "没有这个键:gpio 的选项是 chip",
     "a profile with driver 'gpio'": "driver 为 gpio 的档案",
+    "expected the package bleak: pip install 'lintel[ble]', or from a clone LINTEL_LEVEL=lines ./lintel ...": (
+        "缺少 bleak 包:pip install 'lintel[ble]',或在源码目录运行 LINTEL_LEVEL=lines ./lintel ..."
+    ),
+    "a profile with driver 'ble_lock'": "driver 为 ble_lock 的档案",
+    "at most {} locks on one adapter": "一个适配器最多 {} 把锁",
+    "a Bluetooth address such as 'C4:7F:51:00:12:AB'": "蓝牙地址,如 C4:7F:51:00:12:AB",
+    "'open' as one of {}": "open 为以下之一:{}",
+    "{} in the order, as hex": "开门指令中以十六进制写 {}",
     "the line's offset on the chip, or its name": "线在芯片上的偏移号,或线的名称",
     "a profile with driver 'serial_qr'": "driver 为 serial_qr 的档案",
     "expected no such key: 'path' and 'baud' are the options of serial_qr": (
@@ -150,7 +158,8 @@ PHRASES: Final = {
     "a command without the fields of orders: channel, seconds, text": "不含开门指令字段(channel、seconds、text)的指令",
     "pointers to what was presented": "指向所出示内容的指针",
     "with kind 'door', and only there": "与 kind = door 一起出现,且仅在那里",
-    "only with kind 'online' or 'offline'": "只与 kind 为 online 或 offline 一起出现",
+    "only with kind 'online', 'offline' or 'door'": "只与 kind 为 online、offline 或 door 一起出现",
+    "no 'literal' and no 'field' beside it": "旁边没有 literal 和 field",
     "together with 'time'": "与 time 一起出现",
     "two pointers with 'sec_usec', else one": "sec_usec 为两个指针,其他为一个",
     "together with a field 'reply_to'": "与字段 reply_to 一起出现",

@@ -1,0 +1,335 @@
+"""One lock at work: orders first, then pairing, then what keeps it healthy. One thing at a time.
+
+Where every lock has a connection of its own (`Slots.keep`) it is kept, with a challenge ready; else a lock is visited
+for an order, when it says that it has news, or when its state is old, and let go when somebody else waits.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from lintel.edge.ble.words import Became, Command, Move, Moved, Seen
+from lintel.edge.drivers.base import Context, Device, Inlet
+from lintel.edge.drivers.ble_health import Condition
+from lintel.edge.drivers.ble_install import Window
+from lintel.edge.drivers.ble_link import Gone
+from lintel.edge.drivers.ble_operation import PAUSE_S, carry_out
+from lintel.edge.drivers.ble_radio import Radio
+from lintel.edge.drivers.ble_session import TRIES_S, Session
+from lintel.edge.drivers.ble_slots import Slots
+from lintel.edge.drivers.ble_talk import Dialect, Own
+from lintel.edge.errors import BadFrame, Refused
+from lintel.edge.model import Action, ClockState, Fact, Notice, Order, Outcome
+from lintel.edge.profiles.ble import BleSpec
+
+if TYPE_CHECKING:
+    from bleak.backends.device import BLEDevice
+    from bleak.backends.scanner import AdvertisementData
+
+log = logging.getLogger(__name__)
+
+IDLE_S: Final = 10.0
+"""A connection that nobody else needs is kept for so long after an order (s)."""
+LOOK_S: Final = 60.0
+"""How often the state of a connected lock is read (s)."""
+HELD_S: Final = 6000.0
+"""How long a lock that locks again by itself is told to stay open when it is held; told again before that is over."""
+AGAIN_S: Final = 5.0
+"""A lock that could not be locked again is tried again after that (s)."""
+LOCK_TRIES: Final = 5
+LISTEN_S: Final = 1.0
+"""How often a lock that should be heard is thought of (s): its advertisement wakes its worker anyhow."""
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(slots=True)
+class _Job:
+    order: Order
+    done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Worker:
+    """One lock; see the module."""
+
+    def __init__(
+        self, device: Device, spec: BleSpec, dialect: Dialect, context: Context, *, slots: Slots, radio: Radio
+    ) -> None:
+        self.device, self.spec = device, spec
+        self._context, self._dialect, self._slots = context, dialect, slots
+        self._condition = Condition(device.id, spec.low_battery)
+        own = Own(context.gateway, lambda name: context.keys.get(device.id, name), context.clock.now, self._saw)
+        self._session = Session(
+            device.id, dialect, own, slots, radio, report=self._report, wake=self._stir, give_up=self._asked_to_go
+        )
+        self._window = Window(device.id, dialect, own, context.keys, self._report)
+        self._inlet: Inlet | None = None
+        self._orders: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._background: asyncio.Task[None] | None = None
+        self._leave = self._told_unpaired = False
+        self._look_at = self._prepare_at = -math.inf
+        self._idle_until = self._moved_at = -math.inf
+        self._timed: tuple[float, Move, int] | None = None
+        """When to lock again, or to hold open again: at (monotonic s), the move, tries so far."""
+
+    # ---- from outside
+
+    def hear(self, place: "BLEDevice", said: "AdvertisementData") -> None:
+        """The lock advertises."""
+        now = self._now()
+        self._session.hear(place)
+        if self._inlet is not None:
+            self._condition.heard(self._inlet, now, said.rssi)
+        if self._dialect.changed(said.manufacturer_data):
+            self._look_at = min(self._look_at, now)
+        self._stir()
+
+    async def execute(self, order: Order) -> Outcome:
+        """Carry out one order; see `Driver`."""
+        if order.action not in (Action.OPEN, Action.HOLD, Action.RELEASE, Action.INSTALL):
+            return Outcome.REFUSED_BY_DEVICE
+        if self._now() >= order.deadline:
+            return Outcome.ORDER_EXPIRED
+        if self._inlet is None:
+            return Outcome.NOT_SENT
+        if order.action is Action.INSTALL:
+            return self._install(order)
+        if not self._ready():
+            return Outcome.NOT_SENT
+        job = _Job(order)
+        self._orders.append(job)
+        self._slots.urge(self._session.ticket)
+        self._stir()
+        try:
+            return await asyncio.shield(job.done)
+        finally:
+            with contextlib.suppress(ValueError):
+                self._orders.remove(job)
+
+    def _install(self, order: Order) -> Outcome:
+        secret = self._dialect.secret(order.text)
+        if secret is None:
+            return Outcome.REFUSED_BY_DEVICE
+        self._window.arm(self._now(), order.seconds, secret)
+        self._session.rearm()
+        self._stir()
+        return Outcome.EXECUTED
+
+    def _ready(self) -> bool:
+        return not self._session.key_lost and self._dialect.paired(self._session.own)
+
+    # ---- its own task
+
+    async def serve(self, inlet: Inlet) -> None:
+        """Work until cancelled. What goes wrong here stays here: the other locks of the line go on."""
+        self._inlet = inlet
+        self._condition.begin(self._now())
+        if not self._dialect.paired(self._session.own) and not self._told_unpaired:
+            self._told_unpaired = True
+            self._report(Fact(Notice.DEVICE_FAULT, self.device.id, "not paired: open an install window"))
+        try:
+            while True:
+                self._wake.clear()
+                job, wait = self._next(self._now())
+                if job is None:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._wake.wait()
+                    continue
+                try:
+                    await job()
+                except (Gone, BadFrame, Refused):
+                    await self._session.close()  # counted and told where it happened
+                except Exception:  # a bug with one lock must not take the others along
+                    log.exception("%s: unexpected error", self.device.id)
+                    await self._session.close()
+                    self._session.not_before = self._now() + AGAIN_S
+        finally:
+            self._inlet = None
+            for waiting in self._orders:
+                if not waiting.done.done():
+                    waiting.done.set_result(Outcome.NOT_SENT)
+            self._orders.clear()
+            await self._session.close()
+
+    def _next(self, now: float) -> tuple[Work | None, float]:
+        """What is to be done now, or how long there is nothing (s)."""
+        wait = self._condition.tick(self._inlet, now, connected=self._session.talk is not None)
+        for due in (self._due_order, self._due_end, self._due_pairing, self._due_again, self._due_care):
+            found = due(now)
+            if not isinstance(found, float):
+                return found, 0.0
+            wait = min(wait, found - now)
+        return None, max(wait, 0.0)
+
+    def _due_order(self, now: float) -> Work | float:  # noqa: ARG002  as the others
+        while self._orders and self._orders[0].done.done():
+            self._orders.popleft()
+        return self._order if self._orders else math.inf
+
+    def _due_end(self, now: float) -> Work | float:  # noqa: ARG002
+        if self._session.fell or (self._leave and self._session.talk is not None):
+            return self._hang_up
+        self._leave = False
+        return math.inf
+
+    def _due_pairing(self, now: float) -> Work | float:
+        if not self._window.armed(now):
+            return math.inf
+        if self._session.near and now >= self._window.again:
+            return self._pair
+        return min(self._window.until, max(self._window.again, now + LISTEN_S))
+
+    def _due_again(self, now: float) -> Work | float:
+        if self._timed is None or not self._ready():
+            return math.inf
+        return self._again if now >= self._timed[0] else self._timed[0]
+
+    def _due_care(self, now: float) -> Work | float:
+        """Keep a connection, or visit now and then."""
+        if not self._ready():
+            return math.inf
+        keep = self._slots.keep
+        if self._session.talk is None:
+            at = max(self._session.not_before, -math.inf if keep else self._look_at)
+            near = self._session.near  # an advertisement wakes who waits for one
+            return self._quietly(self._visit) if near and now >= at else max(at, now + LISTEN_S)
+        if now >= self._look_at:
+            return self._quietly(self._look)
+        if keep:
+            return self._quietly(self._prepare) if now >= self._prepare_at else min(self._look_at, self._prepare_at)
+        return self._hang_up if now >= self._idle_until else min(self._look_at, self._idle_until)
+
+    def _quietly(self, work: Work) -> Work:
+        """Background work, which is broken off where an order of another lock needs its connection."""
+
+        async def run() -> None:
+            task = self._background = asyncio.ensure_future(work())
+            try:
+                await asyncio.wait({task})
+            finally:
+                self._background = None
+                task.cancel()
+                await asyncio.wait({task})
+            if task.cancelled():
+                await self._session.close()
+            else:
+                task.result()
+
+        return run
+
+    async def _visit(self) -> None:
+        await self._session.open(self._now() + TRIES_S, urgent=False)
+        await self._look()
+
+    async def _look(self) -> None:
+        talk = await self._session.open(self._now(), urgent=False)
+        self._saw(await talk.look())
+        every = min(LOOK_S, talk.idle_s / 2 if talk.idle_s else LOOK_S)
+        self._look_at = self._now() + (every if self._slots.keep else self.spec.poll_s)
+        self._session.idle()
+
+    async def _prepare(self) -> None:
+        talk = await self._session.open(self._now(), urgent=False)
+        self._prepare_at = self._now() + await talk.prepare()
+        self._session.idle()
+
+    async def _hang_up(self) -> None:
+        self._leave = False
+        await self._session.close()
+        self._prepare_at = -math.inf
+
+    async def _pair(self) -> None:
+        if await self._window.pair(self._session):
+            self._look_at = self._prepare_at = -math.inf
+
+    # ---- orders
+
+    async def _order(self) -> None:
+        job = self._orders[0]
+        order = job.order
+        move = Move.LOCK if order.action is Action.RELEASE else self.spec.opens
+        if order.action is Action.HOLD:
+            move = Move.UNLOCK
+        hold = order.seconds if order.action is Action.OPEN else HELD_S
+        self._timed = None
+        try:
+            outcome, moved = await self._move(order.id, move, hold, order.deadline)
+        except BaseException:
+            if not job.done.done():
+                job.done.set_result(Outcome.UNKNOWN_OUTCOME)
+            raise
+        if not job.done.done():
+            job.done.set_result(outcome)
+        if outcome is Outcome.EXECUTED or moved.became is Became.UNKNOWN:
+            self._plan(order)
+        if moved.why and outcome is not Outcome.EXECUTED:
+            log.info("%s: order %s: %s: %s", self.device.id, order.id, outcome, moved.why)
+
+    def _plan(self, order: Order) -> None:
+        """What has to follow: the lock is locked again, or held open beyond its own longest time."""
+        if order.action is Action.OPEN and self.spec.locks_again == "gateway":
+            self._timed = (self._now() + order.seconds, Move.LOCK, 0)
+        elif order.action is Action.HOLD and self.spec.locks_again == "itself":
+            self._timed = (self._now() + HELD_S * 0.9, Move.UNLOCK, 0)
+
+    async def _again(self) -> None:
+        assert self._timed is not None  # noqa: S101  it is due
+        (_, move, tries), self._timed = self._timed, None
+        now = self._now()
+        outcome, moved = await self._move(f"{self.device.id} {now}", move, HELD_S, now + TRIES_S)
+        if outcome is Outcome.EXECUTED:
+            if move is Move.UNLOCK:
+                self._timed = (self._now() + HELD_S * 0.9, move, 0)
+        elif tries + 1 < LOCK_TRIES:  # to lock twice does no harm, to stay open does
+            self._timed = (self._now() + AGAIN_S, move, tries + 1)
+        else:
+            self._report(Fact(Notice.DEVICE_FAULT, self.device.id, f"not locked again: {moved.why or outcome}"))
+
+    async def _move(self, name: str, move: Move, hold: float, deadline: float) -> tuple[Outcome, Moved]:
+        if (pause := self._moved_at + PAUSE_S - self._now()) > 0:
+            await asyncio.sleep(pause)
+        now = self._context.clock.now()
+        command = Command(
+            hashlib.sha256(name.encode()).digest()[:16],
+            move,
+            lambda: self._now() < deadline,
+            hold if move is not Move.LOCK and self.spec.locks_again == "itself" else 0.0,
+            math.ceil(now.wall + deadline - now.mono) if now.state is ClockState.SYNCED else 0,
+        )
+        outcome, moved = await carry_out(self._session, command, deadline)
+        self._moved_at = self._now()
+        self._idle_until, self._prepare_at = self._moved_at + IDLE_S, -math.inf
+        if moved.seen is not None:
+            self._saw(moved.seen)
+        self._session.idle()
+        return outcome, moved
+
+    # ----
+
+    def _asked_to_go(self) -> None:
+        self._leave = True
+        if self._background is not None:
+            self._background.cancel()
+        self._stir()
+
+    def _saw(self, seen: Seen) -> None:
+        if self._inlet is not None:
+            self._condition.saw(self._inlet, seen)
+
+    def _report(self, fact: Fact) -> None:
+        if self._inlet is not None:
+            self._inlet.report(fact)
+
+    def _stir(self) -> None:
+        self._wake.set()
+
+    def _now(self) -> float:
+        return self._context.clock.now().mono

@@ -1,0 +1,138 @@
+"""A Bluetooth line whose far end are simulated locks: real GATT servers on an emulated radio, behind unmodified bleak."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+from lintel.edge.ble.lintel_lock import key_id, public_of
+from lintel.edge.drivers import ble_lock
+from lintel.edge.drivers.base import Device, Line
+from lintel.edge.drivers.ble_radio import Radio
+from lintel.edge.model import Action, Contact, Direction, Measure, Order
+from lintel.edge.profiles import find
+from lintel.simulators.ble_lintel_lock import lintel_lock
+from tests.ble_air import Air
+from tests.edge.drivers.contract import Recorder, context, running, until
+
+SECRET = bytes(range(16))
+LOCK_SEED = bytes(range(32))
+OWN_SEED = bytes(range(64, 96))
+
+
+class Inlet(Recorder):
+    """It also keeps measures and contacts."""
+
+    def __init__(self):
+        super().__init__()
+        self.measures: list[tuple[str, Measure, float]] = []
+        self.contacts: list[Contact] = []
+
+    def measure(self, device, what, value):
+        self.measures.append((device, what, value))
+
+    def contact(self, contact):
+        self.contacts.append(contact)
+
+    def notices(self, device="lock"):
+        return [f.notice for f in self.facts if f.device == device]
+
+
+class MemoryKeys:
+    """Keys as the store keeps them; `log` shows in what order they were kept."""
+
+    def __init__(self):
+        self.kept: dict[tuple[str, str], bytes] = {}
+        self.log: list[str] = []
+        self.fault: Exception | None = None
+
+    def get(self, device, name):
+        return self.kept.get((device, name))
+
+    async def put(self, device, secrets):
+        if self.fault is not None:
+            raise self.fault
+        for name, secret in secrets.items():
+            self.log.append(name)
+            if secret is None:
+                self.kept.pop((device, name), None)
+            else:
+                self.kept[device, name] = secret
+
+
+@dataclass
+class Rig:
+    """One adapter with locks in reach. `gone` breaks the adapter."""
+
+    air: Air
+    locks: dict[str, object]
+    devices: list[Device]
+    slots: int = 3
+    keys: MemoryKeys = field(default_factory=MemoryKeys)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def lock(self):
+        return next(iter(self.locks.values()))
+
+    @property
+    def address(self):
+        return self.lock.options.address
+
+    def build(self):
+        ctx = replace(context(), keys=self.keys, gateway="lintel-test")
+        radio = Radio("", self.air.client_backend, self.air.scanner_backend, self._watch)
+        return ble_lock.build(Line("locks", "ble_lock", {"slots": self.slots}), self.devices, ctx, radio)
+
+    async def _watch(self):
+        await self.gone.wait()
+
+    def turns(self, device="lock"):
+        return [turn.action for turn in self.locks[device].motor.turns]
+
+
+def device(name, address, profile="lintel-lock", **changes):
+    """A configured lock; `changes` are of its profile's spec."""
+    found = find(profile)
+    if changes:
+        found = replace(found, spec=replace(found.spec, **changes))
+    return Device(name, address, f"door-{name}", Direction.IN, found)
+
+
+def order(action=Action.OPEN, within=5.0, *, device="lock", seconds=3.0, text="", name="o1"):
+    return Order(name, f"door-{device}", device, action, time.monotonic() + within, 0, seconds, text)
+
+
+def pair_in_memory(rig, name, lock):
+    """What pairing would have left behind on both sides."""
+    own = OWN_SEED[:31] + bytes([len(rig.keys.kept)])
+    rig.keys.kept[name, "own_seed"] = own
+    rig.keys.kept[name, "lock_key"] = lock.public
+    lock.memory.gateways[key_id(public_of(own)).hex()] = public_of(own).hex()
+
+
+@asynccontextmanager
+async def lintel_locks(count=1, *, slots=3, paired=True, spec=None, interval=0.0, **options):
+    """A rig with `count` Lintel locks: "lock", or "lock0", "lock1", ..."""
+    async with Air(interval=interval) as air:
+        locks, devices = {}, []
+        for number in range(count):
+            name = "lock" if count == 1 else f"lock{number}"
+            address = f"C4:64:E3:00:00:{number + 1:02X}"
+            chosen = {"secret": SECRET.hex(), "interval": 20.0, "travel": 0.0, **options}
+            locks[name] = lintel_lock(id=name, address=address, **chosen)
+            devices.append(device(name, address, **(spec or {})))
+        rig = Rig(air, locks, devices, slots)
+        for name, lock in locks.items():
+            if paired:
+                pair_in_memory(rig, name, lock)
+            await lock.appear(air)
+        try:
+            yield rig
+        finally:
+            for lock in locks.values():
+                await lock.power_off()
+
+
+__all__ = ["Inlet", "MemoryKeys", "Rig", "SimpleNamespace", "device", "lintel_locks", "order", "running", "until"]
