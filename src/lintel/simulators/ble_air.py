@@ -140,6 +140,7 @@ class Air(LocalLink):
         self._devices: list[Device] = []
         self._asked: dict[int, str] = {}
         self._free_at: dict[int, float] = {}
+        self._ending: dict[int, Leg] = {}
         self.adapter = Adapter(self, "F0:00:00:00:00:01", slots)
         self.client_backend = self.adapter.client_backend
         self.scanner_backend = self.adapter.scanner_backend
@@ -202,6 +203,7 @@ class Air(LocalLink):
     def _lose(self, leg: Leg, reason: int) -> None:
         other = self._other(leg)
         for end in (leg, other):
+            self._ending.pop(id(end), None)
             if end is not None and end.controller.le_connections.get(end.peer_address) is end:
                 end.controller.on_le_disconnected(end, reason)
 
@@ -250,28 +252,31 @@ class Air(LocalLink):
         far = None if near is None else self._other(near)
         if near is None or far is None:
             return
+        if id(near) in self._ending:
+            return
         cut = None
         if (pdu := self._understand(near, data)) is not None:
             for tap in self.taps:
                 tap(pdu)
             cut = next((c for c in self.cuts if c.strikes(pdu)), None)
-        if cut is None or cut.arrives:
-            peripheral = near if near.role == hci.Role.PERIPHERAL else far
-            wait = self.interval + self.slow.get(le_address(peripheral.self_address), 0.0)
-            loop = asyncio.get_running_loop()
-            if not wait:
-                loop.call_soon(self._arrive, far, transport, data, cut is not None)
-            else:  # a later message never overtakes
-                at = max(loop.time() + wait, self._free_at.get(id(far), 0.0) + 1e-6)
-                self._free_at[id(far)] = at
-                loop.call_at(at, self._arrive, far, transport, data, cut is not None)
-        else:
-            self._lose(near, _LOST)
+        if cut is not None:  # what is under way still arrives; nothing follows
+            self._ending |= {id(near): near, id(far): far}
+        peripheral = near if near.role == hci.Role.PERIPHERAL else far
+        wait = self.interval + self.slow.get(le_address(peripheral.self_address), 0.0)
+        what = data if cut is None or cut.arrives else None
+        loop = asyncio.get_running_loop()
+        if not wait:
+            loop.call_soon(self._arrive, far, transport, what, cut is not None)
+        else:  # a later message never overtakes
+            at = max(loop.time() + wait, self._free_at.get(id(far), 0.0) + 1e-6)
+            self._free_at[id(far)] = at
+            loop.call_at(at, self._arrive, far, transport, what, cut is not None)
 
-    def _arrive(self, far: Leg, transport: core.PhysicalTransport, data: bytes, last: bool) -> None:  # noqa: FBT001
+    def _arrive(self, far: Leg, transport: core.PhysicalTransport, data: bytes | None, last: bool) -> None:  # noqa: FBT001
         if far.controller.le_connections.get(far.peer_address) is not far:
             return
-        far.controller.on_link_acl_data(far.peer_address, transport, data)
+        if data is not None:
+            far.controller.on_link_acl_data(far.peer_address, transport, data)
         if last:
             self._lose(far, _LOST)
 
