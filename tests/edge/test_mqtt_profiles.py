@@ -115,6 +115,7 @@ CONTRADICTIONS = {
     "a value inside a value": (_break(("mqtt", "command", "open", "literal", "/messageId/x"), 1), "command.open"),
     "twice the same name": (message(1, "name", "online"), "mqtt.message"),
     "door without contact": (message(3, "kind", "door"), "open"),
+    "text and document": (_break(("mqtt", "command", "open", "plain"), "ON"), "plain"),
 }
 
 

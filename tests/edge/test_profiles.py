@@ -165,7 +165,7 @@ timeout_s = 1
         "driver", "sample", "mqtt.enforces_validity", "mqtt.ask", "mqtt.message", "mqtt.message[0].identity",
         "mqtt.message[0].reply", "mqtt.message[0].credential", "mqtt.message[0].clock_tolerance_s",
         "mqtt.message[1].topics[0]", "mqtt.message[1].time.at", "mqtt.command.open",
-        "mqtt.command.open.answer.correlate", "mqtt.command.open.answer.identity", "mqtt.command.open.answer.ok",
+        "mqtt.command.open.answer.identity", "mqtt.command.open.answer.ok",
     }  # fmt: skip
 
 

@@ -15,10 +15,12 @@ from lintel.simulators.parts import Emit, JsonMap, Part, SimulatorError, options
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "qr-reader": ("lintel.simulators.qr_reader", "SerialReader"),
+    "osdp-reader": ("lintel.simulators.osdp_reader", "OsdpReader"),
     "mqtt-face": ("lintel.simulators.dialects.mqtt_face", "MqttFace"),
     "yld": ("lintel.simulators.dialects.yld", "Yld"),
     "luozhi": ("lintel.simulators.dialects.luozhi", "Luozhi"),
     "relay": ("lintel.simulators.relay_door", "RelayDoor"),
+    "tasmota": ("lintel.simulators.tasmota_door", "TasmotaDoor"),
 }
 """Kind -> where its class is. Loaded only when wanted: a reader needs no MQTT library, a relay no barcode library."""
 

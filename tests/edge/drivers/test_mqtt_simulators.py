@@ -15,7 +15,13 @@ from tests.brokers import site
 from tests.edge.drivers.contract import DIGEST, Recorder, running, until
 from tests.edge.drivers.mqtt_rig import Stuck, driver_for
 
-MODELS = {"mqtt-face": "1026700", "yld": "SN001", "luozhi": "AABBCCDDEEFF", "shelly-gen2": "shellyplus1-a8032abe54dc"}
+MODELS = {
+    "mqtt-face": "1026700",
+    "yld": "SN001",
+    "luozhi": "AABBCCDDEEFF",
+    "shelly-gen2": "shellyplus1-a8032abe54dc",
+    "tasmota": "tasmota_9CF9D1",
+}
 
 
 @asynccontextmanager
@@ -103,9 +109,10 @@ def test_the_terminal_keeps_its_record_until_the_reading_is_stored(stored):
     asyncio.run(scene())
 
 
-def test_the_leaf_of_a_door_is_followed():
+@pytest.mark.parametrize("model", ["shelly-gen2", "tasmota"])
+def test_the_leaf_of_a_door_is_followed(model):
     async def scene():
-        async with met("shelly-gen2", open_after=0.1, close_after=0.3) as (_, _, driver, inlet):
+        async with met(model, open_after=0.1, close_after=0.3) as (_, _, driver, inlet):
             await until(lambda: inlet.doors)
             assert await driver.execute(order(seconds=1.0)) is Outcome.EXECUTED
             await until(lambda: [d.open for d in inlet.doors][-2:] == [True, False], 4.0)

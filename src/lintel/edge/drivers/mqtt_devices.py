@@ -108,11 +108,12 @@ class Heard:
 class Route:
     """One topic: the device it belongs to, or the models that share it. Not listened to until `muted` (monotonic s)."""
 
-    __slots__ = ("groups", "muted", "owner", "presents", "topic")
+    __slots__ = ("groups", "muted", "owner", "plain", "presents", "topic")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.groups: list[Group] = []
+        self.plain = False
         self.owner: Terminal | None = None
         self.presents: Message | None = None
         self.muted = 0.0
@@ -160,6 +161,7 @@ def routes(terminals: Sequence[Terminal], gateway: str) -> dict[str, Route]:
         for pattern in patterns:
             topic = fill(pattern, terminal.address, gateway)
             route = found.setdefault(topic, Route(topic))
+            route.plain = route.plain or spec.plain
             own = DEVICE in pattern
             key = (topic, id(terminal) if own else id(spec))
             if key not in groups:

@@ -71,7 +71,9 @@ class Outgoing:
             return Outcome.ORDER_EXPIRED
         if command.answer is None:  # that the broker has it says nothing about the door
             return self._told(topic, payload)
-        key = (terminal.device.id, order_id)
+        key = (terminal.device.id, order_id if command.answer.correlate is not None else command.answer.mark)
+        if key in self._waiting:  # its answer names no order: two of a kind could not be told apart
+            return Outcome.NOT_SENT
         answer = self._waiting[key] = asyncio.get_running_loop().create_future()
         either: set[asyncio.Future[bool] | asyncio.Future[None]] = {answer, self._broken}
         try:

@@ -202,7 +202,7 @@ class Session:
             self._mute(route, owner, now.mono)
             return False
         try:
-            document = decode(payload)
+            document = decode(payload, plain=route.plain)
         except BadFrame as error:
             if message.retain:
                 self._clear(route)
@@ -214,9 +214,11 @@ class Session:
         if message.retain and not any(h.message is not None and h.message.retained for h in route.hear(document)):
             self._clear(route)
             return False
-        return self._act(route, document, slot, now, len(payload))
+        return self._act(route, document, slot, now, len(payload), retained=message.retain)
 
-    def _act(self, route: Route, document: JsonValue, slot: Slot | None, now: Instant, size: int) -> bool:
+    def _act(
+        self, route: Route, document: JsonValue, slot: Slot | None, now: Instant, size: int, *, retained: bool
+    ) -> bool:
         """Act on a document from a device of ours; report one that names somebody else than its topic allows."""
         mismatch = ""
         for heard in route.hear(document):
@@ -229,6 +231,8 @@ class Session:
                 return False
             elif heard.message is not None:
                 seen = read(heard.message, document, self._reader.zone, now.wall)
+                if retained and seen.message.kind == "door" and terminal.alive is not True:
+                    return False  # no sign of life: the broker keeps it for ever; the device tells when it is there
                 if says_something(seen):
                     allowed = route.owner is not None or self._allowed(terminal, now.mono, size)
                     return allowed and self._understood(terminal, seen, slot, now)

@@ -90,8 +90,8 @@ def _message(where: str, message: Row, commands: Mapping[str, Row]) -> Found:
         yield f"{where}.credential", "expected pointers to what was presented"
     if kind and (kind == "door") != ("open" in message):
         yield f"{where}.open", "expected with kind 'door', and only there"
-    if message.get("retained") is True and kind not in ("", "online", "offline"):
-        yield f"{where}.retained", "expected only with kind 'online' or 'offline'"
+    if message.get("retained") is True and kind not in ("", "online", "offline", "door"):
+        yield f"{where}.retained", "expected only with kind 'online', 'offline' or 'door'"
     if "clock_tolerance_s" in message and "time" not in message:
         yield f"{where}.clock_tolerance_s", "expected together with 'time'"
     time = table_at(message, "time")
@@ -105,12 +105,14 @@ def _command(where: str, command: Row) -> Found:
     for at, later in pairwise(places):
         if later[: len(at)] == at:
             yield where, f"expected values that do not lie inside each other: {'/'.join(at)!r} and {'/'.join(later)!r}"
+    if "plain" in command and places:
+        yield f"{where}.plain", "expected no 'literal' and no 'field' beside it"
     if ("reply_to" in _fillers(command)) != ("reply_to" in command):
         yield f"{where}.reply_to", "expected together with a field 'reply_to'"
     answer = command.get("answer")
     if not isinstance(answer, dict):
         return
-    if "order_id" not in _fillers(command):
+    if "correlate" in answer and "order_id" not in _fillers(command):
         yield f"{where}.field", "expected an 'order_id': the answer is correlated by it"
     if not answer.get("identity") and _anonymous(answer):
         yield f"{where}.answer.identity", "expected a pointer to the device's id: a topic does not name the device"

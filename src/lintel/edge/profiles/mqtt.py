@@ -26,6 +26,8 @@ def fill(topic: str, device: str, gateway: str) -> str:
 
 def body(command: Command, values: Mapping[str, JsonValue]) -> bytes:
     """The payload of a command. `values` by filler name; raises KeyError for one that is needed and missing."""
+    if command.plain is not None:
+        return command.plain.encode()
     document: dict[str, JsonValue] = {}
     for pointer, literal in command.literal.items():
         _put(document, pointer, literal)
@@ -42,7 +44,7 @@ def body(command: Command, values: Mapping[str, JsonValue]) -> bytes:
 def understand(spec: MqttSpec, topic: str, data: bytes) -> list[Meaning]:
     """What a message of any device of this model means, as plain values: for samples and `lintel profile replay`."""
     try:
-        document = decode(data)
+        document = decode(data, plain=spec.plain)
     except BadFrame as error:
         return [{"kind": "bad_frame", "why": str(error)}]
     if (found := _said(spec, topic, document)) is not None:
@@ -58,14 +60,15 @@ def understand(spec: MqttSpec, topic: str, data: bytes) -> list[Meaning]:
         if answer and any(name is not None for name in heard) and (told := answered(answer, document)):
             stated = names(answer.identity, document) or []
             device = next((n for n in [*heard, *stated] if n), "")
-            return [{"kind": "answer", "command": verb, "device": device, "order_id": told[0], "ok": told[1]}]
+            said = {} if answer.correlate is None else {"order_id": told[0]}
+            return [{"kind": "answer", "command": verb, "device": device, **said, "ok": told[1]}]
     return []
 
 
 def recognised(spec: MqttSpec, topic: str, data: bytes) -> str:
     """The name of the profile's message that this is, or "": samples are to show each."""
     try:
-        found = _said(spec, topic, decode(data))
+        found = _said(spec, topic, decode(data, plain=spec.plain))
     except BadFrame:
         return ""
     return found[0].name if found is not None else ""

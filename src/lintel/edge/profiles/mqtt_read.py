@@ -25,6 +25,7 @@ MAX_VALUES: Final = 20_000
 """Most values in a message: 4 MB of "[[],[],..." would hold up all doors for half a second and take 100 MB."""
 
 _LONGEST_RECORD = 64
+_LONGEST_PLAIN = 64
 _HUGE = 10**18
 _DECODER = msgspec.json.Decoder()
 
@@ -52,8 +53,11 @@ class Seen:
     detail: str = ""
 
 
-def decode(payload: bytes) -> JsonValue:
-    """The JSON document of a message. Raises BadFrame, without quoting it: not JSON, NaN, 1e309, too much, too deep."""
+def decode(payload: bytes, *, plain: bool = False) -> JsonValue:
+    """The JSON document of a message. Raises BadFrame, without quoting it: not JSON, NaN, 1e309, too much, too deep.
+
+    `plain`: up to 64 printable ASCII characters that are no JSON are a text.
+    """
     if len(payload) > MAX_BYTES:
         raise BadFrame(f"longer than {MAX_BYTES} bytes")
     if len(payload) - len(payload.translate(None, b",[{")) > MAX_VALUES:
@@ -61,6 +65,8 @@ def decode(payload: bytes) -> JsonValue:
     try:
         return cast("JsonValue", _DECODER.decode(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if plain and len(payload) <= _LONGEST_PLAIN and payload.isascii() and payload.decode("ascii").isprintable():
+            return payload.decode("ascii")
         raise BadFrame(f"no JSON: {type(error).__name__}") from None
 
 
@@ -155,10 +161,13 @@ def says_something(seen: Seen) -> bool:
 
 
 def answered(answer: Answer, document: JsonValue) -> tuple[str, bool] | None:
-    """The id a device answers to, and whether it says yes; None when this is no such answer."""
+    """The id a device answers to, and whether it says yes; None when this is no such answer.
+
+    The id is the answer's `mark` where the device names none.
+    """
     if not _all(answer.match, document):
         return None
-    order = text(find(document, answer.correlate))
+    order = answer.mark if answer.correlate is None else text(find(document, answer.correlate))
     if not order:
         return None
     good = _all(answer.ok, document) and not any(find(document, p) is not None for p in answer.failed)

@@ -76,7 +76,7 @@ class Message:
     event, and `clock_tolerance_s` how far device time may be off for one: anything else is history. `detail` pointers
     end in the journal as `name=value` (facts of the terminal such as "refused"; no credentials, no names of persons).
     `reply` is the command sent back: at once, for a presentation when it is stored. `retained`: a retained copy states
-    the present state.
+    the present state (of a door contact only while the device is not known to be away).
     `open` is the pointer of a door contact whose literal value `open_is` means open; absent, it says nothing.
     """
 
@@ -108,30 +108,40 @@ class Message:
 class Answer:
     """How a device answers a command. Good when every `ok` holds and every `ok_if_present` is absent or holds.
 
-    `correlate` is the pointer of the id sent with the command. `failed` are pointers whose presence means "no".
+    `correlate` is the pointer of the id sent with the command. Without it the device names no id: the answer is that
+    of the order of its kind that is under way. `failed` are pointers whose presence means "no".
     """
 
     __pydantic_config__ = STRICT
 
     topics: Annotated[tuple[Topic, ...], Field(min_length=1, max_length=8)]
-    correlate: Pointer
     timeout_s: Seconds
+    correlate: Pointer | None = None
     match: Mapping[Pointer, Literal_] = field(default_factory=dict)
     identity: Pointers = ()
     ok: Mapping[Pointer, Literal_] = field(default_factory=dict)
     ok_if_present: Mapping[Pointer, Literal_] = field(default_factory=dict)
     failed: Pointers = ()
 
+    @property
+    def mark(self) -> str:
+        """Stands for the id of an order whose answer names none: what this answer looks like, which no id does."""
+        return f"= {sorted(self.match.items())} {sorted(self.ok.items())}"
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: `literal` and `field` values at their JSON pointers. Without `answer` its outcome stays unknown."""
+    """One command: `literal` and `field` values at their JSON pointers, or `plain` text in place of a JSON document.
+
+    Without `answer` its outcome stays unknown.
+    """
 
     __pydantic_config__ = STRICT
 
     topic: Topic
     literal: Mapping[Pointer, Literal_] = field(default_factory=dict)
     field: Mapping[Pointer, Filler] = field(default_factory=dict)
+    plain: Annotated[str, Field(max_length=256)] | None = None
     reply_to: Topic | None = None
     answer: Answer | None = None
 
@@ -144,6 +154,7 @@ class MqttSpec:
     the command that asks for the door contact's state: sent when the line comes up and when the device does.
     `set_clock` names the one that sets the device's clock: sent when it comes on line, daily, and while it is off.
     `enforces_validity`: whether the terminal itself stops admitting an expired person while it is off line.
+    `plain`: a payload that is no JSON is a text; such as `ON`, which the pointer "" finds.
     `unconfirmed` lists what no document or device has confirmed yet; the operator sees it.
     """
 
@@ -155,6 +166,7 @@ class MqttSpec:
     heartbeat_s: Seconds | None = None
     ask: Name | None = None
     set_clock: Name | None = None
+    plain: bool = False
     unconfirmed: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
 
     @property
