@@ -100,6 +100,7 @@ class Notice(StrEnum):
     AUDIT_BROKEN = "audit_broken"
     SCHEMA_NEWER = "schema_newer"
     GAP = "gap"
+    HELPER_KILLED = "helper_killed"
 
 
 class Stream(StrEnum):

@@ -221,8 +221,13 @@ def decode(spec: SerialSpec, frame: bytes) -> Heard:
     text = _strip(spec.strip, text)
     if not text or any(text == word.encode() for word in spec.no_read):
         return NoRead()
+    return decode_text(text, damaged=spec.extract is None)
+
+
+def decode_text(text: bytes, *, damaged: bool = False) -> Code | Bad:
+    """What the text of a code means. `damaged`: bytes that are no text may have been spoilt on the way."""
     if text.translate(None, _PRINTABLE):
-        return bad("not printable ASCII", text, damaged=spec.extract is None)
+        return bad("not printable ASCII", text, damaged=damaged)
     method = Method.PASS if text.startswith(_PASS) else Method.QR
     try:
         credential_bytes(method, text)
