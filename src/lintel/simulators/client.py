@@ -5,10 +5,13 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lintel.simulators.parts import JsonMap, SimulatorError
+
+OURS = (sys.executable, "-m", "lintel.simulators")
 
 
 class Simulator:
@@ -17,9 +20,14 @@ class Simulator:
     Leaving the block ends the process (stdin closed, then SIGKILL after 3 s) and reaps it.
     """
 
-    def __init__(self, *arguments: str, ready: bool = True, timeout: float = 10.0) -> None:
-        """`arguments` as for `python -m lintel.simulators`; `ready`: wait at the start until every part is ready."""
-        self._arguments = arguments
+    def __init__(
+        self, *arguments: str, ready: bool = True, timeout: float = 10.0, program: Sequence[str | Path] = OURS
+    ) -> None:
+        """`arguments` as for `python -m lintel.simulators`; `ready`: wait at the start until every part is ready.
+
+        `program`: another one that speaks the same lines.
+        """
+        self._command = (*program, *arguments)
         self._wait_ready = ready
         self._timeout = timeout
         self._process: asyncio.subprocess.Process | None = None
@@ -47,7 +55,7 @@ class Simulator:
     async def start(self) -> Self:
         """Start the process. Raises SimulatorError when it refuses its options, TimeoutError when it is not ready."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "lintel.simulators", *self._arguments,
+            *self._command,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24, start_new_session=True,
         )  # fmt: skip
         self._reader = asyncio.create_task(self._read())

@@ -87,13 +87,19 @@ class Line:
             part = data[at : at + _SLICE]
             if self._character:
                 await asyncio.sleep(start + (at + len(part)) * self._character - loop.time())
-            if self._master != master or not self.open:
+            if self._master != master or not self.write(part):
                 return False
-            try:
-                while part:
-                    part = part[os.write(master, part) :]
-            except OSError:  # a full buffer: the host has the port open but does not read
-                return False
+        return True
+
+    def write(self, data: bytes) -> bool:
+        """Hand over at once. False when nobody listened to all of it."""
+        if not self.open:
+            return False
+        try:
+            while data:
+                data = data[os.write(self._master, data) :]
+        except OSError:  # a full buffer: the host has the port open but does not read
+            return False
         return True
 
     def _look(self) -> None:

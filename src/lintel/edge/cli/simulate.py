@@ -120,6 +120,41 @@ def qr_reader(
 
 
 @app.command(
+    "osdp-reader",
+    help=tr(
+        "An OSDP reader on a pty. A typed line is a card (facility-number, or hex), or keys that end with #.",
+        "OSDP 读头。输入一行:卡号(设施码-卡号,或十六进制),或以 # 结尾的按键。",
+    )
+    + "\n\n  lintel simulate osdp-reader --link ./bus --address 1 --install\n\n"
+    + tr(
+        'Others: {"cmd":"tamper"}, "input", "power_off", "power_on", "unplug", "replug", "lie", "ledger". '
+        "In a fleet, readers with the same link are on one line.",
+        '其他:{"cmd":"tamper"}、"input"、"power_off"、"power_on"、"unplug"、"replug"、"lie"、"ledger"。'
+        "在 fleet 中,link 相同的读头接在同一条总线上。",
+    ),
+)
+def osdp_reader(
+    link: Annotated[str | None, typer.Option(help=tr("Stable path of the serial port.", "串口的固定路径"))] = None,
+    address: Annotated[int, typer.Option(help=tr("Address on the line, 0 to 126.", "总线地址,0 到 126"))] = 0,
+    key: Annotated[
+        str, typer.Option(help=tr("Its own key, 32 hex digits.", "读头自己的密钥,32 位十六进制"), metavar="HEX")
+    ] = "",
+    baud: Annotated[int, typer.Option(help=tr("Line speed; 0: no delay.", "波特率;0:没有延迟"))] = 9600,
+    *,
+    name: Annotated[str, typer.Option(help=tr("Name in events.", "事件中的名称"))] = "osdp-reader",
+    more: _More = None,
+    install: Annotated[
+        bool, typer.Option("--install", help=tr("It waits for its key.", "安装模式:等待设置密钥"))
+    ] = False,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """An OSDP reader on a pty."""
+    spec = _spec("osdp-reader", more, id=name, link=link, address=address, key=key, baud=baud, install=install)
+    _run([spec], as_json=as_json, stay=stay)
+
+
+@app.command(
     "face-terminal",
     help=tr("A face terminal with its own person list and relay.", "人脸终端,自带人员库和继电器。")
     + "\n\n  lintel simulate face-terminal --id 1026700 --broker 127.0.0.1:1883 --set heartbeat=5\n\n"
