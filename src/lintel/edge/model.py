@@ -83,6 +83,7 @@ class Notice(StrEnum):
     WEAK_KEY = "weak_key"
     INSTALL_WINDOW_CLOSED = "install_window_closed"
     BAD_MAC = "bad_mac"
+    REPLAYED = "replayed"
     CLEARTEXT_REFUSED = "cleartext_refused"
     READER_KEY_LOST = "reader_key_lost"
     KEY_SET = "key_set"

@@ -1,0 +1,92 @@
+"""One command and its answer: sequence numbers, how long to wait, byte-identical repeats. Sans-IO.
+
+The sequence is 0 for the first command after a start and then 1, 2, 3, 1, ...; a repeat keeps its number and all its
+bytes, and a reader answers it from memory: so it is safe, and the only thing that keeps a MAC chain whole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from lintel.edge.osdp.events import Job
+from lintel.edge.osdp.messages import Command
+
+ANSWER_S: Final = 0.2
+"""Within this after the end of a command a reader begins to answer (OSDP 2.2, 5.7)."""
+HASTE_S: Final = 0.06
+"""Least time that is waited for an answer that usually comes at once; a later one is still taken."""
+REPEATS_S: Final = (0.05, 0.2, 0.5)
+"""Pauses before the same frame is sent again."""
+BUSY_S: Final = 3.0
+"""A reader that says BUSY for longer counts as one that does not answer."""
+_BUSY_PAUSE_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class Sent:
+    """A command on its way: no answer was taken yet."""
+
+    frame: bytes = field(repr=False)
+    sequence: int
+    code: int
+    job: Job | None
+    tries: int = 1
+    busy_since: float | None = None
+
+
+class Exchange:
+    """What one reader was sent last. `sent` is None when it was answered."""
+
+    def __init__(self) -> None:
+        self.sent: Sent | None = None
+        self.retry_at = 0.0
+        self.latency = 0.0
+        self.probes = 0
+        """Commands with sequence 0 that were not answered, one after another."""
+        self._sequence = 0
+
+    def send(self, code: int, job: Job | None, frame: Callable[[int], bytes]) -> Sent:
+        """The next command; `frame` makes its bytes for a sequence number."""
+        sequence = self._sequence
+        self._sequence = sequence % 3 + 1
+        self.sent = Sent(frame(sequence), sequence, code, job)
+        return self.sent
+
+    def reset(self) -> None:
+        """Begin again with 0: that tells the reader to forget its session."""
+        self.sent, self._sequence = None, 0
+
+    def window(self, *, present: bool) -> float:
+        """How long to wait for the first byte of the answer, from the end of what was sent (s).
+
+        Hasty where silence is likely or an answer usually quick: a missing reader must not hold its neighbours up.
+        """
+        sent = self.sent
+        if sent is None:
+            return 0.0
+        hasty = (sent.code == Command.POLL and sent.tries != 3) if present else self.probes % 4 != 0
+        return min(ANSWER_S, max(HASTE_S, 3 * self.latency)) if hasty else ANSWER_S
+
+    def answered_after(self, seconds: float) -> None:
+        """The first byte of an answer came so long after the end of the command."""
+        self.latency = max(seconds, self.latency * 0.98)
+        self.probes = 0
+
+    def wait(self, now: float) -> bool:
+        """Plan the next repeat; False when there were enough of them."""
+        sent = self.sent
+        if sent is None or sent.tries > len(REPEATS_S):
+            return False
+        self.retry_at = now + REPEATS_S[sent.tries - 1]
+        return True
+
+    def busy(self, now: float) -> bool:
+        """The reader said BUSY: the same again soon, without counting it; False when it has been busy too long."""
+        sent = self.sent
+        if sent is None:
+            return True
+        if sent.busy_since is None:
+            sent.busy_since = now
+        sent.tries -= 1
+        self.retry_at = now + _BUSY_PAUSE_S
+        return now - sent.busy_since < BUSY_S
