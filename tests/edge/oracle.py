@@ -6,6 +6,7 @@ It takes plain dictionaries and evaluates every rule, then picks the first word 
 from datetime import UTC, datetime, timedelta
 
 ORDER = [
+    "fire_release",
     "bad_format", "device_untrusted", "rate_limited", "stale_reading", "bad_signature", "untrusted_key", "replayed",
     "storage_fault", "unknown_credential", "blocked", "revoked", "suspended", "wrong_scope", "no_grant", "lockdown",
     "method_disabled", "clock_untrusted", "not_yet_valid", "expired", "outside_schedule", "allowlist_too_old",
@@ -27,7 +28,7 @@ def open_at(schedule, wall, holidays):
 
 def answer(case):
     c, d, r = case["credential"], case["door"], case["reading"]
-    true = set()
+    true = {"fire_release"} if case["fire"] else set()
     if r["fault"]:
         true.add(r["fault"])
     if case["verdict"]:

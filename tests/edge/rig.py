@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from zoneinfo import ZoneInfo
 
+from lintel.edge import fire
 from lintel.edge.clock import Clock, always_synced
 from lintel.edge.digests import Digester
 from lintel.edge.gate import Gate
@@ -62,11 +63,13 @@ class Rig:
                            floor=self.store.journal.newest_ts() / 1000)  # fmt: skip
         witness = Witness(self.store.allowlist, self.keys, SITE, ZoneInfo("UTC"), GROUPS, self.other_sites)
         self.health = Health()
-        self.gate = Gate(self.doors, self.store, witness, self.clock, self.lock, self.health)
+        self.gate = Gate(self.doors, self.store, witness, self.clock, self.lock, self.health,
+                         fire_file=self.path / fire.FILE)  # fmt: skip
         self.tasks = [asyncio.create_task(self.gate.serve(d)) for d in self.doors]
         return self
 
     async def __aexit__(self, *exc):
+        await self.gate.close()
         await self.gate.drain(self.wait)
         for task in self.tasks:
             task.cancel()

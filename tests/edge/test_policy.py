@@ -80,6 +80,7 @@ def make(rng):
         },
         "verdict": verdict,
         "blocked": often(0.1),
+        "fire": often(0.05),
         "lockdown": often(0.1),
         "rate_limited": often(0.1),
         "storage_fault": often(0.1),
@@ -113,7 +114,7 @@ def built(case):
         schedule=schedule,
         **{k: case[k] for k in (
             "blocked", "holidays", "list_age", "lockdown", "rate_limited", "storage_fault", "storage_read_only",
-            "schedule_without_clock",
+            "schedule_without_clock", "fire",
         )},
     )  # fmt: skip
     door = Door("dr", "dr", d["groups"], "lock", methods=d["methods"], max_age=d["max_age"],
@@ -144,7 +145,7 @@ def test_the_policy_agrees_with_the_oracle():
         decision = decide(*built(case))
         seen[decision.reason] += 1
         assert decision.reason == oracle.answer(overnight(case)), f"seed {seed}"
-        assert decision.opens == (decision.reason is Reason.GRANTED)
+        assert decision.opens == (decision.reason in (Reason.GRANTED, Reason.FIRE_RELEASE))
     assert set(oracle.ORDER) | {"granted"} == set(seen), "every word is reached"
 
 
@@ -162,7 +163,7 @@ def test_an_oracle_with_one_rule_flipped_disagrees():
 @pytest.mark.parametrize("added", ["blocked", "lockdown", "revoked", "storage_fault", "rate_limited"])
 def test_adding_a_refusal_never_opens(added):
     for seed in range(4000):
-        reading, facts, door, now = built(make(random.Random(seed)))
+        reading, facts, door, now = built(make(random.Random(seed)) | {"fire": False})
         if added == "revoked":
             worse = replace(facts, credential=facts.credential and replace(facts.credential, status=Status.REVOKED))
         else:
@@ -172,6 +173,23 @@ def test_adding_a_refusal_never_opens(added):
             assert decision == decide(reading, facts, door, now), f"neither ever closes an exit: seed {seed}"
         else:
             assert not decision.opens, f"seed {seed}"
+
+
+def test_f21_nothing_wins_over_fire():
+    """Whatever else is true, lockdown included: a door that fire has released is open to everybody."""
+    for seed in range(4000):
+        reading, facts, door, now = built(make(random.Random(seed)) | {"fire": True, "lockdown": seed % 2 == 0})
+        decision = decide(reading, facts, door, now)
+        assert (decision.reason, decision.opens) == (Reason.FIRE_RELEASE, True)
+
+
+def test_control_without_fire_the_lockdown_holds():
+    reasons = set()
+    for seed in range(4000):
+        case = make(random.Random(seed)) | {"fire": False, "lockdown": True}
+        reasons.add(decide(*built(case)).reason)
+    assert Reason.LOCKDOWN in reasons
+    assert Reason.FIRE_RELEASE not in reasons
 
 
 @pytest.mark.parametrize("method", list(Method))

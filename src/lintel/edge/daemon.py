@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import msgspec
 
+from lintel.edge import fire
 from lintel.edge.answers import Answers, Running
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, password
@@ -93,6 +94,7 @@ class Inlet:
     def up(self) -> None:
         """See `drivers.base.Inlet`."""
         self.keeper.up()
+        self.gate.fire.line_up()
 
 
 class Daemon:
@@ -134,7 +136,9 @@ class Daemon:
             site.other_sites, site.schedule_without_clock,
         )  # fmt: skip
         doors = {d.id: d.rules() for d in self.config.door}
-        self.gate = Gate(doors, self.store, witness, self.clock, self._execute, self.health)
+        self.gate = Gate(
+            doors, self.store, witness, self.clock, self._execute, self.health, fire_file=state / fire.FILE
+        )  # fmt: skip
         self.lines = [self._line(table) for table in self.config.line]
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
         for notice, detail in self.store.notices:
@@ -146,7 +150,9 @@ class Daemon:
     def _line(self, table: LineTable) -> Running:
         secret = getattr(table, "password", "")
         passwords = {table.id: password(secret, self.config.state_dir)} if secret else {}
-        line, driver, devices = build_line(self.config, table, self.clock, self.digest, passwords, keys=self.store.keys)
+        line, driver, devices = build_line(
+            self.config, table, self.clock, self.digest, passwords, keys=self.store.keys, released=self.gate.fire.frees
+        )
         limit = BROKER_LIMIT if isinstance(table, MqttLine) else LOCAL_LIMIT
         return Running(line, driver, Keeper(table.id, self._report, limit), devices)
 
@@ -190,6 +196,7 @@ class Daemon:
                 rooms.create_task(r.keeper.keep(partial(r.driver.run, Inlet(self.gate, r.keeper))), name=r.line.id)
                 for r in self.lines
             ]
+            self.gate.fire.resume()
             gc.freeze()  # what was built stays: a full collection need not walk it while somebody waits at a door
             sd_notify("READY=1")
             self._ready()
@@ -197,6 +204,7 @@ class Daemon:
             sd_notify("STOPPING=1")
             await self._acknowledge()
             await _cancel(lines)
+            await self.gate.close()
             await self.gate.drain(2.0)
             self.gate.ledger.tell_repeats()
             await _cancel([*doors, *care])

@@ -8,7 +8,8 @@
       anything else                order and journal commit start together, neither waits for the other
       receipt                      done after the commit only: then the driver acknowledges the device
 
-Readings of one door are handled one after another, so a slow lock delays its own door only.
+Readings of one door are handled one after another, so a slow lock delays its own door only. Exit buttons and fire
+inputs go past all of this: see `exits` and `fire`.
 """
 
 import asyncio
@@ -19,14 +20,29 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from lintel.edge.clock import Clock
 from lintel.edge.errors import StoreError
+from lintel.edge.exits import Exits
+from lintel.edge.fire import Fire
 from lintel.edge.guessing import Guessing
 from lintel.edge.health import Health
 from lintel.edge.ids import new_id
 from lintel.edge.ledger import Ledger, decided
-from lintel.edge.model import Action, Contact, Door, Fact, Instant, Notice, Order, Outcome, Reading, Reason
+from lintel.edge.model import (
+    Action,
+    Contact,
+    ContactKind,
+    Door,
+    Fact,
+    Instant,
+    Notice,
+    Order,
+    Outcome,
+    Reading,
+    Reason,
+)
 from lintel.edge.policy import Decision, Facts, decide
 from lintel.edge.store import Store
 from lintel.edge.witness import Found, Witness
@@ -40,13 +56,17 @@ REMEMBERED = 60.0
 """Seconds for which a record that led to an order leads to no other, whatever became of its commit."""
 INSTANT = 0.05
 """A shorter wait makes no presentation older (s)."""
+_ALARMS = {ContactKind.TAMPER: Notice.TAMPER, ContactKind.POWER: Notice.POWER}
 QUEUE = 64
 """Presentations that may wait at one door; beyond it the driver waits, and so does the device."""
 
 
 @dataclass(slots=True)
 class Gate:
-    """Handles every presentation of one gateway. `order_s`: seconds after which an order is void."""
+    """Handles every presentation of one gateway.
+
+    `order_s`: seconds after which an order is void. `fire_file`: where the doors that fire released outlive a restart.
+    """
 
     doors: Mapping[str, Door]
     store: Store
@@ -55,7 +75,10 @@ class Gate:
     execute: Execute
     health: Health
     order_s: float = 3.0
+    fire_file: Path | None = None
     ledger: Ledger = field(init=False)
+    fire: Fire = field(init=False)
+    exits: Exits = field(init=False)
     _queues: dict[str, asyncio.Queue[tuple[Reading, Receipt]]] = field(init=False)
     _ordered: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     _pending: dict[tuple[str, str], Receipt] = field(default_factory=dict, init=False)
@@ -64,6 +87,8 @@ class Gate:
     def __post_init__(self) -> None:
         self._queues = {door: asyncio.Queue(QUEUE) for door in self.doors}
         self.ledger = Ledger(self.doors, self.store.journal, self.clock, self.health)
+        self.fire = Fire(self.doors, self.execute, self.ledger, self.clock, self.order_s, self.fire_file)
+        self.exits = Exits(self.doors, self.execute, self.ledger, self.clock, self.fire.released, self.order_s)
 
     async def present(self, reading: Reading) -> Receipt:
         """Queue a presentation at its door; waits while the queue is full."""
@@ -109,7 +134,8 @@ class Gate:
         now = self.clock.now()
         reading = self._aged(reading, now)
         door = self.doors[reading.door]
-        found = self.witness.find(reading, door, now)
+        fire = self.fire.released(reading.door)
+        found = Found(Facts(fire=True)) if fire else self.witness.find(reading, door, now)
         facts = found.facts
         if self._guessing.limited(reading, now.mono):
             facts = replace(facts, rate_limited=True)
@@ -137,8 +163,19 @@ class Gate:
             self.ledger.report(Fact(Notice.DURESS, reading.device, detail=reading.id))
 
     def contact(self, contact: Contact) -> None:
-        """An input of a device changed: written down."""
-        self.ledger.contact(contact)
+        """An input of a device says what it is. Fire and exit are acted on first and written down after."""
+        if contact.kind is ContactKind.EXIT:
+            self.exits.input(contact)
+            return
+        if contact.kind is ContactKind.FIRE:
+            self.fire.input(contact)
+        if self.ledger.contact(contact) and contact.active and contact.kind in _ALARMS:
+            self.ledger.report(Fact(_ALARMS[contact.kind], contact.device))
+
+    async def close(self) -> None:
+        """End what fire and exits have under way; locks stay as they are."""
+        await self.exits.close()
+        await self.fire.close()
 
     def waiting(self, door: str) -> int:
         """Presentations queued at a door."""
@@ -231,6 +268,8 @@ class Gate:
     async def _open(self, reading: Reading, now: Instant) -> None:
         if reading.record:
             self._remember((reading.device, reading.record), now.mono)
+        if self.fire.released(reading.door):
+            return  # it is held open, and an opening could end that
         order = self._order(reading, now)
         outcome = await self.execute(order)
         self.health.ordered(order.door, outcome)

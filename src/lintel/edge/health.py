@@ -23,6 +23,7 @@ _STANDING = {
     Notice.DB_RESTORED,
     Notice.CLOCK_UNKNOWN,
     Notice.AUDIT_BROKEN,
+    Notice.FIRE,
 }
 """Conditions of the box that last until something says they are over."""
 

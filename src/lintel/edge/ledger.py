@@ -5,6 +5,7 @@ Who watches is told at once; the journal keeps it.
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from lintel.edge.clock import Clock
 from lintel.edge.health import Health
 from lintel.edge.ids import new_id
 from lintel.edge.model import (
+    EVERY_DOOR,
     Contact,
-    ContactKind,
     Door,
     DoorState,
     Event,
@@ -24,11 +25,14 @@ from lintel.edge.model import (
     Order,
     Outcome,
     Reading,
+    Reason,
     Stream,
 )
 from lintel.edge.policy import Decision
 from lintel.edge.store import Journal
 from lintel.edge.witness import Found
+
+log = logging.getLogger(__name__)
 
 _MINOR = frozenset(
     {Notice.FRAME_ERROR, Notice.DUPLICATE, Notice.RETAINED_IGNORED, Notice.SEQUENCE_GAP, Notice.SEQUENCE_RESET}
@@ -46,12 +50,22 @@ class Ledger:
     health: Health
     watchers: set["asyncio.Queue[Event]"] = field(default_factory=set, init=False)
     positions: dict[str, str] = field(default_factory=dict, init=False)
+    _inputs: dict[str, bool | None] = field(default_factory=dict, init=False)
+    _contacts: set[str] = field(default_factory=set, init=False)
+    """Doors with a position switch of their own: it knows better than what a lock says of its door."""
     _repeats: Counter[str] = field(default_factory=Counter, init=False)
 
     def write(self, event: Event, *, now: bool = False) -> "asyncio.Future[int]":
         """Show an event and store it; see `Journal.append`."""
         self.show(event)
         return self.journal.append(event, now=now)
+
+    def note(self, event: Event, *, now: bool = False) -> None:
+        """Write an event that nobody waits for: whatever breaks here, who calls goes on."""
+        try:
+            self.write(event, now=now).add_done_callback(observe)
+        except Exception:  # a door that is held open for its fire must not end with its line of the journal
+            log.exception("an event of type %s could not be written down", event.type)
 
     def show(self, event: Event) -> None:
         """Tell whoever watches; one that does not keep up misses lines, the journal has them all."""
@@ -74,8 +88,10 @@ class Ledger:
             new_id(), stream, "notice", int(now.wall * 1000), now.mono, now.state,
             device=fact.device, reason=fact.notice, detail=fact.detail[:256], count=fact.count,
         )  # fmt: skip
-        write = self.journal.append if silent else self.write
-        write(event, now=stream is Stream.ALARM and not silent).add_done_callback(observe)
+        if silent:
+            self.journal.append(event).add_done_callback(observe)
+        else:
+            self.note(event, now=stream is Stream.ALARM)
 
     def repeated(self, device: str) -> None:
         """A device sent a record again that is stored or on its way: counted, told by `tell_repeats`."""
@@ -91,26 +107,41 @@ class Ledger:
     def position(self, state: DoorState) -> None:
         """A door position switch moved: kept for status, written down when it is a change."""
         word = {True: "open", False: "closed", None: "unknown"}[state.open]
+        if state.door:
+            self._contacts.add(state.door)
         for door in self.doors.values():
-            if (door.lock, door.channel) == (state.device, state.channel) and self.positions.get(door.id) != word:
+            if self._says(state, door) and self.positions.get(door.id) != word:
                 self.positions[door.id] = word
                 now = self.clock.now()
                 event = Event(
                     new_id(), Stream.ACCESS, "door.position", int(now.wall * 1000), now.mono, now.state,
                     door=door.id, device=state.device, result=word,
                 )  # fmt: skip
-                self.write(event).add_done_callback(observe)
+                self.note(event)
 
-    def contact(self, contact: Contact) -> None:
-        """An exit button, fire input or tamper switch changed."""
+    def _says(self, state: DoorState, door: Door) -> bool:
+        """Whether a state is about this door."""
+        if state.door:
+            return state.door == door.id
+        return (door.lock, door.channel) == (state.device, state.channel) and door.id not in self._contacts
+
+    def contact(self, contact: Contact) -> bool:
+        """A fire, tamper or power input says what it is: written down when it is a change; whether it is one.
+
+        At rest from the start is no change.
+        """
+        known = self._inputs.get(contact.device, False)
+        self._inputs[contact.device] = contact.active
+        if contact.active == known:
+            return False
         now = self.clock.now()
         word = {True: "active", False: "inactive", None: "unknown"}[contact.active]
-        stream = Stream.ACCESS if contact.kind is ContactKind.EXIT else Stream.ALARM
         event = Event(
-            new_id(), stream, f"input.{contact.kind}", int(now.wall * 1000), now.mono, now.state,
-            door=contact.door, device=contact.device, result=word,
+            new_id(), Stream.ALARM, f"input.{contact.kind}", int(now.wall * 1000), now.mono, now.state,
+            door="" if contact.door == EVERY_DOOR else contact.door, device=contact.device, result=word,
         )  # fmt: skip
-        self.write(event, now=stream is Stream.ALARM).add_done_callback(observe)
+        self.note(event, now=True)
+        return True
 
     def audit(self, what: str, result: str, detail: str) -> None:
         """What an operator did."""
@@ -118,7 +149,16 @@ class Ledger:
         event = Event(
             new_id(), Stream.AUDIT, what, int(now.wall * 1000), now.mono, now.state, result=result, detail=detail[:256]
         )  # fmt: skip
-        self.write(event, now=True).add_done_callback(observe)
+        self.note(event, now=True)
+
+    def acted(self, order: Order, outcome: Outcome, reason: Reason) -> None:
+        """What became of an order that no presentation asked for."""
+        now = self.clock.now()
+        event = Event(
+            order.id, Stream.ACCESS, "door.order", int(now.wall * 1000), now.mono, now.state,
+            door=order.door, device=order.device, result=outcome, reason=reason, detail=order.action,
+        )  # fmt: skip
+        self.note(event)
 
     def ordered(self, order: Order, outcome: Outcome, reading: Reading) -> None:
         """What became of an order that was not simply executed."""
@@ -127,7 +167,7 @@ class Ledger:
             order.id, Stream.ACCESS, "door.order", int(now.wall * 1000), now.mono, now.state,
             door=order.door, device=order.device, result=outcome, detail=reading.id,
         )  # fmt: skip
-        self.write(event).add_done_callback(observe)
+        self.note(event)
 
 
 def decided(reading: Reading, decision: Decision, now: Instant, found: Found | None) -> Event:

@@ -1,7 +1,7 @@
 """From a line's table to its driver: one way for the daemon, which runs it, and for `lintel check`, which does not."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lintel.edge.clock import Clock
 from lintel.edge.config import Config
@@ -19,17 +19,19 @@ def build_line(
     passwords: Mapping[str, str],
     *,
     keys: Keys | None = None,
+    released: Callable[[str], bool] = lambda _: False,
 ) -> tuple[Line, Driver, Sequence[Device]]:
     """A line as its driver sees it, the driver, and its devices; opens nothing.
 
-    `passwords` by line. Raises ConfigError where the driver refuses an option, an address or a profile.
+    `passwords` by line; `released` as in `Context`. Raises ConfigError where the driver refuses an option, an address
+    or a profile.
     """
     devices = [
         Device(d.id, d.address, d.door, d.direction, config.profile(d)) for d in config.device if d.line == table.id
     ]
     context = Context(
         clock, digest, new_id, config.site.timezone, f"lintel-{config.site.id:08x}", passwords,
-        keys or NoKeys(),
+        keys or NoKeys(), released,
     )  # fmt: skip
     build: Build = importlib.import_module(f"lintel.edge.drivers.{table.driver}").build
     line = Line(table.id, table.driver, table.options())

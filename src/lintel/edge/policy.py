@@ -2,10 +2,11 @@
 
 The rules are a ladder; the first rung that applies gives the one reason word. The order is fixed:
 
+    fire_release,
     bad_format, device_untrusted, rate_limited, stale_reading, bad_signature, untrusted_key, replayed, storage_fault,
     unknown_credential, blocked, revoked, suspended, wrong_scope, no_grant, lockdown, method_disabled,
-    clock_untrusted, not_yet_valid, expired, outside_schedule, allowlist_too_old, liveness_failed, low_score,
-    already_used, storage_read_only, granted
+    clock_untrusted, not_yet_valid, expired, outside_schedule, allowlist_too_old, consent_withdrawn, liveness_failed,
+    low_score, already_used, storage_read_only, granted
 
 What changes state (a use) comes last, so that a refused person never burns a use. `blocked` and `lockdown` hold for the
 way in only: neither ever closes an exit. Payment is no input here, and never will be: there is no field for it.
@@ -45,7 +46,8 @@ class Facts:
 
     `verdict` is what checking a signed pass gave when it was not good. `schedule` is the credential's weekly
     schedule, None when it names one that is not here. `list_age` is seconds since the allowlist was last confirmed,
-    None when it never was. `schedule_without_clock` is the site's choice for an untrusted clock.
+    None when it never was. `schedule_without_clock` is the site's choice for an untrusted clock. `fire`: the door is
+    released, whoever stands before it.
     """
 
     credential: Credential | None = None
@@ -60,6 +62,7 @@ class Facts:
     storage_fault: bool = False
     storage_read_only: bool = False
     schedule_without_clock: bool = False
+    fire: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Decision:
 
 def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision:
     """One reason for one presentation; see the module text for the order of evaluation."""
+    if facts.fire:
+        return Decision(Reason.FIRE_RELEASE, opens=True)
     reason = (
         _presentation(reading, facts, door)
         or _standing(reading, facts, door)
