@@ -1,4 +1,4 @@
-"""A Bluetooth line whose far end are simulated locks: real GATT servers on an emulated radio, behind unmodified bleak."""
+"""A Bluetooth line whose far end are simulated locks: GATT servers on an emulated radio, behind unmodified bleak."""
 
 import asyncio
 import time

@@ -1,13 +1,26 @@
-"""A Lintel lock on a Bluetooth line: opened once, held, let go, paired, watched."""
+"""A Lintel lock on a Bluetooth line: opened once, held, let go, watched."""
 
 import asyncio
+import gc
+import logging
 import time
+from contextlib import suppress
 
 import pytest
 
+from lintel.edge.ble import lintel_lock as core
+from lintel.edge.drivers import ble_health, ble_session
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
 from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, running, until
+from tests.edge.drivers.contract import open_files
+
+REST_S = ble_session.REST_S
+
+
+@pytest.fixture(autouse=True)
+def _short_rests(monkeypatch):
+    monkeypatch.setattr(ble_session, "REST_S", 0.02)
 
 
 def play(scene, **rig):
@@ -18,6 +31,12 @@ def play(scene, **rig):
     asyncio.run(stage())
 
 
+async def ready(driver, device="lock"):
+    """Connected, with a challenge at hand."""
+    worker = driver._locks[device]
+    await until(lambda: worker._session.talk is not None and worker._session.talk._nonce is not None, 5.0)
+
+
 def test_connect_handshake_unlock():
     async def scene(rig, driver, inlet):
         assert await driver.execute(order()) is Outcome.NOT_SENT  # not running yet
@@ -26,5 +45,355 @@ def test_connect_handshake_unlock():
             assert rig.turns() == ["unlock"]
             assert await driver.execute(order(within=-0.001)) is Outcome.ORDER_EXPIRED
             assert rig.turns() == ["unlock"]
+            assert await driver.execute(order(Action.BEEP)) is Outcome.REFUSED_BY_DEVICE
+        assert inlet.ups == 1
+        assert [f for f in inlet.facts if f.notice is not Notice.DEVICE_FAULT] == []
 
     play(scene)
+
+
+def test_an_unlock_of_a_connected_lock_is_one_write():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            crossed = []
+            rig.air.taps.append(lambda pdu: crossed.append((pdu.op, pdu.uuid)))
+            assert await driver.execute(order()) is Outcome.EXECUTED
+        writes = [uuid for op, uuid in crossed[: crossed.index(("notify", core.RX))] if op == "write"]
+        assert writes == [core.TX]
+
+    play(scene)
+
+
+def test_the_profile_says_what_opening_is():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(seconds=7)) is Outcome.EXECUTED
+        assert rig.turns() == ["unlatch"]
+
+    play(scene, spec={"open": "unlatch"})
+
+
+def test_hold_and_release():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(Action.HOLD)) is Outcome.EXECUTED
+            assert await driver.execute(order(Action.RELEASE, name="o2")) is Outcome.EXECUTED
+        assert rig.turns() == ["unlock", "lock"]
+
+    play(scene)
+
+
+def test_the_gateway_locks_again_where_the_lock_does_not():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(seconds=0.5)) is Outcome.EXECUTED
+            assert rig.turns() == ["unlock"]
+            await until(lambda: rig.turns() == ["unlock", "lock"], 5.0)
+            assert await driver.execute(order(seconds=0.5, name="o2")) is Outcome.EXECUTED
+            assert await driver.execute(order(Action.HOLD, name="o3")) is Outcome.EXECUTED
+            await asyncio.sleep(1.0)  # held open: the earlier order does not lock it
+        assert rig.turns() == ["unlock", "lock", "unlock", "unlock"]
+
+    play(scene, spec={"locks_again": "gateway"})
+
+
+def test_a_lock_that_is_lost_is_locked_again_when_it_is_back():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(seconds=0.3)) is Outcome.EXECUTED
+            rig.air.leave(rig.address)
+            await asyncio.sleep(1.0)
+            assert rig.turns() == ["unlock"]
+            rig.air.back(rig.address)
+            await until(lambda: rig.turns() == ["unlock", "lock"], 10.0)
+
+    play(scene, spec={"locks_again": "gateway"})
+
+
+def test_a_jam_is_told():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await rig.lock.do_jam()
+            assert await driver.execute(order()) is Outcome.REFUSED_BY_DEVICE
+        assert rig.turns() == ["unlock"]
+        assert [f.detail for f in inlet.facts if f.notice is Notice.DEVICE_FAULT] == ["jammed"]
+
+    play(scene)
+
+
+def test_condition_is_told():
+    async def scene(rig, driver, inlet):
+        rig.air.rssi[rig.address] = -71
+        async with running(driver, inlet):
+            await until(lambda: inlet.doors and inlet.measures)
+            assert inlet.doors == [DoorState("lock", 0, False)]
+            await until(lambda: ("lock", Measure.BATTERY_PERCENT, 85) in inlet.measures)
+            assert ("lock", Measure.SIGNAL_DBM, -71) in inlet.measures
+            await rig.lock.do_door("open")  # unasked
+            await until(lambda: inlet.doors[-1] == DoorState("lock", 0, True))
+            await rig.lock.do_battery(15)
+            await until(lambda: inlet.notices() == [Notice.LOW_BATTERY])
+            await rig.lock.do_battery(14)
+            await rig.lock.do_door("closed")
+            await until(lambda: inlet.doors[-1].open is False)
+        assert inlet.notices() == [Notice.LOW_BATTERY]
+
+    play(scene)
+
+
+# ---- there and not there
+
+
+def test_a_lock_out_of_reach_is_not_waited_for_beyond_the_deadline():
+    async def scene(rig, driver, inlet):
+        rig.air.leave(rig.address)
+        async with running(driver, inlet):
+            start = time.monotonic()
+            assert await driver.execute(order(within=0.5)) is Outcome.NOT_SENT
+            assert time.monotonic() - start < 3
+            rig.air.back(rig.address)
+            await until(lambda: inlet.measures, 5.0)
+            await asyncio.sleep(0.3)
+        assert rig.turns() == []  # no late opening
+
+    play(scene)
+
+
+def test_an_order_waits_for_a_lock_that_comes_back_in_time():
+    async def scene(rig, driver, inlet):
+        rig.air.leave(rig.address)
+        async with running(driver, inlet):
+            task = asyncio.create_task(driver.execute(order(within=10)))
+            await asyncio.sleep(0.3)
+            rig.air.back(rig.address)
+            assert await task is Outcome.EXECUTED
+        assert rig.turns() == ["unlock"]
+
+    play(scene)
+
+
+def test_back_within_three_seconds_of_the_first_advertisement(monkeypatch):
+    monkeypatch.setattr(ble_session, "REST_S", REST_S)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            for pause in (0.1, 1.2):  # less and more than the rest after a connection
+                rig.air.leave(rig.address)
+                await asyncio.sleep(pause)
+                rig.air.back(rig.address)
+                start = time.monotonic()
+                await ready(driver)
+                assert time.monotonic() - start < 3.0
+        assert inlet.notices() == []
+
+    play(scene)
+
+
+def test_loss_and_return_are_told_once(monkeypatch):
+    monkeypatch.setattr(ble_health, "SILENT_S", 0.4)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            rig.air.leave(rig.address)
+            await until(lambda: inlet.notices() == [Notice.COMMS_LOST], 5.0)
+            assert inlet.doors[-1] == DoorState("lock", 0, None)
+            await asyncio.sleep(0.6)
+            rig.air.back(rig.address)
+            await until(lambda: inlet.notices() == [Notice.COMMS_LOST, Notice.COMMS_RESTORED], 5.0)
+            await until(lambda: inlet.doors[-1].open is False, 5.0)
+        assert inlet.notices() == [Notice.COMMS_LOST, Notice.COMMS_RESTORED]
+
+    play(scene)
+
+
+def test_losing_the_adapter_is_losing_the_line_and_it_comes_back():
+    async def scene(rig, driver, inlet):
+        for ups in (1, 2):
+            task = asyncio.create_task(driver.run(inlet))
+            await until(lambda n=ups: inlet.ups == n)
+            await ready(driver)
+            waiting = asyncio.create_task(driver.execute(order(name=f"o{ups}")))
+            assert await waiting is Outcome.EXECUTED
+            rig.gone.set()
+            with pytest.raises(Lost):
+                await asyncio.wait_for(task, 5)
+            assert rig.air.adapter.links == 0
+            rig.gone.clear()
+            assert await driver.execute(order()) is Outcome.NOT_SENT
+
+    play(scene)
+
+
+def test_an_order_that_waits_when_the_line_goes_is_not_sent():
+    async def scene(rig, driver, inlet):
+        rig.air.leave(rig.address)
+        async with running(driver, inlet):
+            task = asyncio.create_task(driver.execute(order(within=20)))
+            await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(task, 2) is Outcome.NOT_SENT
+
+    play(scene)
+
+
+def test_cancel_leaves_nothing_behind():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+        await asyncio.sleep(0.2)
+        tasks, files = len(asyncio.all_tasks()), open_files()
+        for delay in (0.0, 0.001, 0.01, 0.05, 0.1, 0.3):  # also while it is dialling
+            task = asyncio.create_task(driver.run(inlet))
+            await asyncio.sleep(delay)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await until(lambda: rig.air.adapter.links == 0)
+        await asyncio.sleep(0.2)
+        gc.collect()
+        assert len(asyncio.all_tasks()) == tasks
+        assert open_files() == files
+
+    play(scene)
+
+
+# ---- bytes that are none of a lock's
+
+
+def test_garbage_ends_the_connection_and_the_next_one_works():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            for number, junk in enumerate((b"\x80\x10" + bytes(30), b"\x05late", b"\xff" * 60, b"\x80")):
+                await ready(driver)
+                link = next(iter(rig.lock.links.values()))
+                link.send(rig.lock._rx, junk)
+                await until(lambda one=link: not one.up, 5.0)
+                assert await driver.execute(order(within=10, name=f"o{number}")) is Outcome.EXECUTED
+            assert rig.turns() == ["unlock"] * 4
+
+    play(scene)
+
+
+def test_a_flood_is_cut_off_and_costs_the_other_lock_nothing():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver, "lock0")
+            await ready(driver, "lock1")
+            link = next(iter(rig.locks["lock0"].links.values()))
+            session, _ = rig.locks["lock0"]._sessions[link]
+            for _ in range(200):  # well sealed, and nobody asked
+                rig.locks["lock0"]._say(link, session.seal(b"\x21" + bytes(18)))
+            assert await driver.execute(order(device="lock1")) is Outcome.EXECUTED
+            await until(lambda: not link.up, 5.0)
+            assert await driver.execute(order(within=10, device="lock0")) is Outcome.EXECUTED
+
+    play(scene, count=2)
+
+
+def test_silence_is_no_reason_to_leave():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            dialled = dict(rig.air.adapter.dialled)
+            before = time.process_time()
+            await asyncio.sleep(1.0)
+            assert time.process_time() - before < 0.5  # bumble, its lock and its advertisements are in it
+            assert rig.air.adapter.dialled == dialled
+
+    play(scene)
+
+
+def test_the_connection_is_kept_beyond_the_patience_of_the_lock():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            await asyncio.sleep(1.5)
+            assert rig.air.adapter.dialled == {rig.address: 1}
+
+    play(scene, idle=1, lifetime=60_000)
+
+
+# ---- keys
+
+
+def test_a_key_refused_twice_is_not_tried_again_until_somebody_looked(monkeypatch):
+    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
+
+    async def scene(rig, driver, inlet):
+        kept = dict(rig.locks["lock0"].memory.gateways)
+        rig.locks["lock0"].memory.gateways.clear()
+        async with running(driver, inlet):
+            await until(lambda: Notice.READER_KEY_LOST in inlet.notices("lock0"), 10.0)
+            address = rig.locks["lock0"].options.address
+            assert await driver.execute(order(device="lock0")) is Outcome.NOT_SENT
+            await asyncio.sleep(0.5)
+            assert rig.air.adapter.dialled[address] == 2
+            assert await driver.execute(order(device="lock1")) is Outcome.EXECUTED  # other locks go on
+            assert inlet.notices("lock0").count(Notice.READER_KEY_LOST) == 1
+            rig.locks["lock0"].memory.gateways.update(kept)
+            install = order(Action.INSTALL, device="lock0", seconds=5, text=bytes(16).hex(), name="i1")
+            assert await driver.execute(install) is Outcome.EXECUTED
+            assert await driver.execute(order(within=10, device="lock0", name="o2")) is Outcome.EXECUTED
+
+    play(scene, count=2)
+
+
+def test_control_without_the_count_of_refusals_the_lock_is_asked_for_ever(monkeypatch):
+    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(ble_session, "REFUSALS", 10**9)
+    monkeypatch.setattr(ble_session, "REST_S", 0.0)
+
+    async def scene(rig, driver, inlet):
+        rig.lock.memory.gateways.clear()
+        async with running(driver, inlet):
+            await until(lambda: rig.air.adapter.dialled.get(rig.address, 0) > 4, 10.0)
+
+    play(scene)
+
+
+def test_another_lock_at_the_address_is_told_and_gets_no_signature():
+    async def scene(rig, driver, inlet):
+        rig.keys.kept["lock", "lock_key"] = core.public_of(bytes(32))
+        said = []
+        rig.air.taps.append(lambda pdu: said.append(pdu.value[1]) if pdu.uuid == core.TX else None)
+        async with running(driver, inlet):
+            await until(lambda: Notice.IDENTITY_MISMATCH in inlet.notices(), 5.0)
+            assert await driver.execute(order(within=2)) is Outcome.NOT_SENT
+        assert rig.turns() == []
+        assert 0x03 not in said  # AUTH
+
+    play(scene)
+
+
+def test_a_lock_without_keys_is_left_alone():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order()) is Outcome.NOT_SENT
+            await asyncio.sleep(0.5)
+        assert rig.air.adapter.dialled == {}
+        assert [f.detail for f in inlet.facts] == ["not paired: open an install window"]
+
+    play(scene, paired=False)
+
+
+def test_no_secret_in_logs_or_facts(caplog):
+    caplog.set_level(logging.DEBUG)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await rig.lock.do_button()
+            install = order(Action.INSTALL, seconds=20, text=rig.lock.memory.secret, name="i1")
+            assert await driver.execute(install) is Outcome.EXECUTED
+            await until(lambda: Notice.KEY_SET in inlet.notices(), 10.0)
+            assert await driver.execute(order(within=10)) is Outcome.EXECUTED
+        told = f"{inlet.facts!r} {driver!r} {install.id} {caplog.text}"
+        for secret in [
+            rig.lock.memory.secret,
+            *(key.hex() for (_, name), key in rig.keys.kept.items() if "seed" in name),
+        ]:
+            assert secret not in told
+            assert repr(bytes.fromhex(secret))[2:-1] not in told
+
+    play(scene, paired=False)

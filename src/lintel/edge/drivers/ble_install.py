@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from lintel.edge.ble.words import WrongLock
+from lintel.edge.ble.words import KeyRefused, WrongLock
 from lintel.edge.drivers.base import Keys
 from lintel.edge.drivers.ble_link import Gone
 from lintel.edge.drivers.ble_session import TRIES_S, Session
@@ -57,7 +57,7 @@ class Window:
         except StoreError as error:
             self._close(f"not paired: {error.word}")
             return False
-        except WrongLock as error:
+        except (WrongLock, KeyRefused) as error:  # one of both does not know the secret
             self._close(f"not paired: {error}")
             return False
         except (Gone, BadFrame, Refused) as error:

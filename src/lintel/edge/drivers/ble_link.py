@@ -133,11 +133,9 @@ class Link:
         except TimeoutError:
             raise Gone("the lock does not answer") from None
 
-    def forget(self) -> list[object]:
-        """What is kept, which is then gone: before a question, so that no older answer is taken for its own."""
-        kept = list(self._kept)
+    def forget(self) -> None:
+        """Drop what is kept: before a question, so that no older answer is taken for its own."""
         self._kept.clear()
-        return kept
 
     def _live(self) -> "BleakClient":
         if self.over or self._client is None:

@@ -6,7 +6,7 @@ dies with the connection, on both sides (abuse case A17).
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from lintel.edge.ble import lintel_lock as core
@@ -21,6 +21,8 @@ from lintel.edge.model import ClockState
 ANSWER_S: Final = 3.0
 MOVE_S: Final = 20.0
 """How long a motor may take (s)."""
+CHATTER: Final = 200
+"""States that nobody asked for, between two questions."""
 STALE_S: Final = 0.5
 """A challenge is not used in the last moments of its life: the lock counts by its own clock (s)."""
 
@@ -83,6 +85,7 @@ class _Wire:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.channel: core.Channel | None = None
+        self.unasked: Callable[[m.Message], m.Message | None] = lambda said: said
         self._size = link.room(core.TX)
         self._assembler = Assembler()
 
@@ -96,7 +99,7 @@ class _Wire:
         message = self._assembler.feed(fragment)
         if message is None or self.channel is None:
             return message
-        return m.read(self.channel.open(message))
+        return self.unasked(m.read(self.channel.open(message)))
 
     async def say(self, message: bytes) -> None:
         for fragment in cut(message, self._size):
@@ -112,6 +115,8 @@ class LintelTalk:
     def __init__(self, wire: _Wire, channel: core.Channel, own: Own) -> None:
         self._wire, self._link, self._own = wire, wire.link, own
         self._channel = wire.channel = channel
+        wire.unasked = self._unasked
+        self._looking, self._chatter = False, 0
         self._nonce: bytes | None = None
         self._nonce_until = -math.inf
         self._clock_set = False
@@ -135,7 +140,9 @@ class LintelTalk:
         await self._wire.say(self._channel.seal(inner))
 
     async def _ask(self, inner: bytes, kind: type[T]) -> T:
-        self._forget()
+        self._link.forget()
+        self._chatter = 0
+        self._looking = kind is m.State
         await self._say(inner)
         return await self._hear(kind, ANSWER_S)
 
@@ -143,20 +150,22 @@ class LintelTalk:
         def wanted(said: object) -> T | None:
             if isinstance(said, kind):
                 return said
-            self._unasked(said)
             if isinstance(said, m.Error):
                 raise Gone(f"the lock can not do that: {m.CODES.get(said.code, said.code)}")
             return None
 
         return await self._link.take(wanted, within)
 
-    def _forget(self) -> None:
-        for said in self._link.forget():
-            self._unasked(said)
-
-    def _unasked(self, said: object) -> None:
-        if isinstance(said, m.State):
-            self._own.heard(seen(said))
+    def _unasked(self, said: m.Message) -> m.Message | None:
+        """A state that nobody asked for is told at once; all else is kept for whoever waits. BadFrame: too much."""
+        if not isinstance(said, m.State) or self._looking:
+            self._looking = False
+            return said
+        self._chatter += 1
+        if self._chatter > CHATTER:
+            raise BadFrame("the lock talks too much")
+        self._own.heard(seen(said))
+        return None
 
     async def look(self) -> Seen:
         """How the lock stands."""
@@ -177,7 +186,7 @@ class LintelTalk:
         assert nonce is not None  # noqa: S101  fetched above
         not_after = command.not_after if self._clock_set else 0
         inner = m.command(command.id, command.move, nonce, hold_s=command.hold_s, not_after=not_after)
-        self._forget()
+        self._link.forget()
         if not command.still():
             return Moved(Became.NEVER, why="too late")
         command.handed = True
@@ -192,7 +201,7 @@ class LintelTalk:
 
     async def became(self, command: Command) -> Moved:
         """The lock keeps the results of its last commands."""
-        self._forget()
+        self._link.forget()
         await self._say(m.query(command.id))
         answer = await self._verdict(command, MOVE_S)
         if isinstance(answer, m.Accepted) and answer.status == m.OK:
@@ -209,7 +218,6 @@ class LintelTalk:
         def wanted(said: object) -> m.Result | m.Accepted | None:
             if isinstance(said, m.Result | m.Accepted):
                 return said if said.command == command.id else None
-            self._unasked(said)
             return None
 
         return await self._link.take(wanted, within)

@@ -73,6 +73,7 @@ class Worker:
         self._orders: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
+        self._command: Command | None = None
         self._leave = self._told_unpaired = False
         self._look_at = self._prepare_at = -math.inf
         self._idle_until = self._moved_at = -math.inf
@@ -259,12 +260,13 @@ class Worker:
         if order.action is Action.HOLD:
             move = Move.UNLOCK
         hold = order.seconds if order.action is Action.OPEN else HELD_S
-        self._timed = None
+        self._timed = self._command = None
         try:
             outcome, moved = await self._move(order.id, move, hold, order.deadline)
         except BaseException:
             if not job.done.done():
-                job.done.set_result(Outcome.UNKNOWN_OUTCOME)
+                handed = self._command is not None and self._command.handed
+                job.done.set_result(Outcome.UNKNOWN_OUTCOME if handed else Outcome.NOT_SENT)
             raise
         if not job.done.done():
             job.done.set_result(outcome)
@@ -297,7 +299,7 @@ class Worker:
         if (pause := self._moved_at + PAUSE_S - self._now()) > 0:
             await asyncio.sleep(pause)
         now = self._context.clock.now()
-        command = Command(
+        command = self._command = Command(
             hashlib.sha256(name.encode()).digest()[:16],
             move,
             lambda: self._now() < deadline,

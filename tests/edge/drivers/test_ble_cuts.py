@@ -1,0 +1,224 @@
+"""An order that meets a broken connection at any step: the motor turns once or not at all, and the outcome is true."""
+
+import asyncio
+import itertools
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from lintel.edge.ble import lintel_lock as core
+from lintel.edge.ble.words import Became, Moved
+from lintel.edge.drivers import ble_operation, ble_session
+from lintel.edge.errors import Lost
+from lintel.edge.model import Action, Outcome
+from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, running, until
+from tests.edge.drivers.test_ble_lintel import ready
+
+
+@pytest.fixture(autouse=True)
+def _short_rests(monkeypatch):
+    monkeypatch.setattr(ble_session, "REST_S", 0.02)
+    monkeypatch.setattr(ble_operation, "PAUSE_S", 0.01)
+
+
+def play(scene, **rig):
+    async def stage():
+        async with lintel_locks(**rig) as made:
+            await scene(made, made.build(), Inlet())
+
+    asyncio.run(stage())
+
+
+# what crosses the radio from the first dialling to the result: TX write 1 HELLO, 2 AUTH, then questions, then COMMAND
+STEPS = [
+    (op, nth, arrives)
+    for op, most in (("write", 6), ("write_answer", 8), ("notify", 8))
+    for nth in range(1, most + 1)
+    for arrives in (False, True)
+]
+
+
+@pytest.mark.parametrize("half", [0, 1, 2, 3])
+def test_b6_a_cut_at_any_step_turns_the_motor_once_or_never(half):
+    async def one(step):
+        op, nth, arrives = step
+        async with lintel_locks(weak="rate") as rig:
+            driver, inlet = rig.build(), Inlet()
+            cut = rig.air.cut(rig.address, op, nth=nth, arrives=arrives)
+            async with running(driver, inlet):
+                outcome = await driver.execute(order(within=8))
+                assert rig.turns() == ["unlock"], (step, outcome)
+                assert outcome is Outcome.EXECUTED, step
+            return cut.done.is_set()
+
+    async def all_of_them():
+        return [await one(step) for step in STEPS[half::4]]
+
+    assert sum(asyncio.run(all_of_them())) > 5  # the cuts did fall
+
+
+def test_b6_ten_cuts_in_a_row_after_the_command_has_left():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            for number in range(10):
+                await ready(driver)
+                rig.air.cut(rig.address, "notify", uuid=core.RX)  # ACCEPTED is lost
+                assert await driver.execute(order(within=8, name=f"o{number}")) is Outcome.EXECUTED
+        assert rig.turns() == ["unlock"] * 10
+
+    play(scene, weak="rate")
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_b6_a_command_that_was_cut_on_its_way_leaves_again_only_when_the_lock_never_saw_it(arrives):
+    async def scene(rig, driver, inlet):
+        asked = []
+        rig.lock.emit = lambda event, **_: asked.append(event) if event == "asked" else None
+        async with running(driver, inlet):
+            await ready(driver)
+            rig.air.cut(rig.address, "write", uuid=core.TX, arrives=arrives)
+            assert await driver.execute(order(within=8)) is Outcome.EXECUTED
+        assert rig.turns() == ["unlock"]
+        assert asked == ["asked"]
+
+    play(scene, weak="rate")
+
+
+def test_b6_a_lock_that_does_not_come_back_leaves_the_outcome_unknown(monkeypatch):
+    monkeypatch.setattr(ble_operation, "READ_BACK_S", 0.5)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            rig.air.cut(rig.address, "write_answer")
+            rig.air.mute(rig.address)
+            assert await driver.execute(order(within=0.5)) is Outcome.UNKNOWN_OUTCOME
+            rig.air.back(rig.address)
+            await ready(driver)
+            await asyncio.sleep(0.2)
+        assert rig.turns() == ["unlock"]  # never repeated
+
+    play(scene)
+
+
+def test_b6_what_did_not_happen_is_void_when_the_deadline_has_passed():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            rig.air.cut(rig.address, "write", uuid=core.TX)  # COMMAND is lost
+            rig.air.mute(rig.address)
+            asyncio.get_running_loop().call_later(1.0, rig.air.back, rig.address)
+            assert await driver.execute(order(within=0.5)) is Outcome.ORDER_EXPIRED
+        assert rig.turns() == []
+
+    play(scene)
+
+
+def test_b6_control_who_repeats_without_asking_opens_twice(monkeypatch):
+    async def believe(session, command, until):
+        await session.close()
+        command.id = bytes(reversed(command.id))  # as one that does not know its command by name
+        return Moved(Became.NEVER)
+
+    monkeypatch.setattr(ble_operation, "_read_back", believe)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            rig.air.cut(rig.address, "notify", uuid=core.RX)
+            await driver.execute(order(within=8))
+        assert rig.turns() == ["unlock", "unlock"]
+
+    play(scene, weak="rate")
+
+
+def test_a_repeated_command_moves_nothing_and_tells_its_result():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order()) is Outcome.EXECUTED
+            assert await driver.execute(order()) is Outcome.EXECUTED  # the same order id
+        assert rig.turns() == ["unlock"]
+
+    play(scene)
+
+
+def test_a_motor_slower_than_the_deadline_is_not_asked_twice():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            with pytest.raises(TimeoutError):  # as the gateway gives up waiting
+                await asyncio.wait_for(driver.execute(order(within=0.2)), 0.3)
+            assert await driver.execute(order(within=5, name="o2")) is Outcome.EXECUTED
+        assert rig.turns() == ["unlock", "unlock"]
+
+    play(scene, travel=0.5)
+
+
+def test_an_order_given_up_before_it_left_never_leaves():
+    async def scene(rig, driver, inlet):
+        rig.air.mute(rig.address)
+        async with running(driver, inlet):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(driver.execute(order(within=0.3)), 0.2)
+            rig.air.back(rig.address)
+            await ready(driver)
+            await asyncio.sleep(0.2)
+        assert rig.turns() == []
+
+    play(scene)
+
+
+def test_a_slow_lock_delays_no_other():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            for name in rig.locks:
+                await ready(driver, name)
+            rig.air.slow[rig.locks["lock0"].options.address] = 0.5
+            slow = asyncio.create_task(driver.execute(order(device="lock0", within=10)))
+            start = time.monotonic()
+            assert await driver.execute(order(device="lock1", within=10)) is Outcome.EXECUTED
+            assert not slow.done()
+            assert time.monotonic() - start < 3
+            assert await slow is Outcome.EXECUTED
+
+    play(scene, count=2)
+
+
+def test_orders_at_one_lock_go_one_after_another():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            orders = [driver.execute(order(within=10, name=f"o{n}")) for n in range(4)]
+            assert set(await asyncio.gather(*orders)) == {Outcome.EXECUTED}
+        assert rig.turns() == ["unlock"] * 4
+        times = [turn.t for turn in rig.lock.motor.turns]
+        assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(times))
+
+    play(scene, weak="rate", travel=0.05)
+
+
+def test_the_line_that_ends_in_the_middle_of_a_command_leaves_it_unknown():
+    async def scene(rig, driver, inlet):
+        task = asyncio.create_task(driver.run(inlet))
+        await until(lambda: inlet.ups)
+        await ready(driver)
+        doing = asyncio.create_task(driver.execute(order(within=10)))
+        await until(rig.turns)
+        task.cancel()
+        with suppress(asyncio.CancelledError, Lost):
+            await task
+        assert await doing is Outcome.UNKNOWN_OUTCOME
+
+    play(scene, travel=2.0)
+
+
+def test_release_is_read_back_as_well():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            rig.air.cut(rig.address, "notify", uuid=core.RX)
+            assert await driver.execute(replace(order(within=8), action=Action.RELEASE)) is Outcome.EXECUTED
+        assert rig.turns() == ["lock"]
+
+    play(scene)
