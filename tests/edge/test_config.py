@@ -189,3 +189,52 @@ def test_a_password_comes_from_a_credential_or_a_private_file(tmp_path, monkeypa
 
 def test_commands_look_where_the_gateway_keeps_its_state():
     assert Config.model_fields["state_dir"].default == DEFAULT_STATE
+
+
+GPIO = """\
+[[line]]
+id = "wires"
+driver = "gpio"
+[[line]]
+id = "alarm"
+driver = "gpio"
+chip = "/dev/gpiochip0"
+[[device]]
+id = "gate-strike"
+line = "wires"
+profile = "gpio-strike"
+address = "17"
+door = "gate"
+[[device]]
+id = "panel"
+line = "alarm"
+profile = "gpio-fire-nc"
+address = "27"
+door = "*"
+"""
+
+
+def wired(tmp_path, *changes):
+    text = GPIO
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return written(tmp_path, ("[[door]]", text + "[[door]]"))
+
+
+def test_a_fire_input_may_be_of_every_door_and_a_line_of_its_own_on_the_same_chip(tmp_path):
+    config = load(wired(tmp_path))
+    assert [d.door for d in config.device][-1] == "*"
+
+
+def test_nothing_but_a_fire_input_is_of_every_door(tmp_path):
+    for profile in ("gpio-exit", "gpio-strike", "generic-cr"):
+        found = mistakes(wired(tmp_path, ("gpio-fire-nc", profile)))
+        assert found["device[3].door" if "device[3].door" in found else "device[2].door"].startswith("expected the id")
+
+
+def test_lines_of_a_chip_have_an_address_used_once(tmp_path):
+    found = mistakes(wired(tmp_path, ('"27"', '"17"')))
+    assert list(found.values()) == ["expected an address used once on its chip"]
+    found = mistakes(wired(tmp_path, ('address = "17"\n', "")))
+    assert list(found.values()) == ["expected the line's offset on the chip, or its name"]

@@ -53,6 +53,7 @@ class Answers:
             "metrics": self._metrics,
             "allowlist.import": self._import,
             "lockdown": self._lockdown,
+            "fire.reset": self._fire_reset,
         }
         async with control.serve(self.config.state_dir, handlers, {"watch": self._watch}):
             yield
@@ -86,7 +87,8 @@ class Answers:
             ],
             "doors": [
                 {"id": d.id, "name": d.name, "lock": d.lock, "waiting": self.gate.waiting(d.id),
-                 "lockdown": not site.lockdown.isdisjoint(d.groups), "position": self.gate.ledger.positions.get(d.id)}
+                 "lockdown": not site.lockdown.isdisjoint(d.groups), "position": self.gate.ledger.positions.get(d.id),
+                 "fire": self.gate.fire.released(d.id)}
                 for d in self.gate.doors.values()
             ],
             "allowlist": {
@@ -143,3 +145,15 @@ class Answers:
         done, _ = await asyncio.wait({kept}, timeout=KEPT_S)
         durable = bool(done) and kept.result()
         return {"lockdown": sorted(self.store.allowlist.site().lockdown), "durable": durable}
+
+    async def _fire_reset(self, params: dict[str, Any]) -> object:
+        if not self.gate.fire.latched:
+            return {"doors": [], "active": {}, "unknown": {}, "durable": True}
+        done = self.gate.fire.reset(unseen=bool(params.get("unseen")))
+        durable = not done.doors or await self.gate.fire.saved(KEPT_S)
+        return {
+            "doors": list(done.doors),
+            "active": dict(done.active),
+            "unknown": dict(done.unknown),
+            "durable": durable,
+        }

@@ -60,6 +60,7 @@ PHRASES: Final = {
     "'{}' or '{}'": "'{}' 或 '{}'",
     # the gateway's file
     "an id used once": "只使用一次的 id",
+    "an address used once on its chip": "同一芯片上只使用一次的地址",
     "an address used once on its line": "同一线路上只使用一次的地址",
     "a serial port used once": "只用于一条线路的串口",
     "the id of a [[{}]]: there is none": "一个 [[{}]] 的 id:目前一个也没有",

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from lintel.edge.contradictions import contradictions
 from lintel.edge.errors import ConfigError, LintelError
-from lintel.edge.line_tables import DRIVERS, Id, Line, Table
+from lintel.edge.line_tables import DRIVERS, Id, Line, Place, Table
 from lintel.edge.model import Direction, Door, Method
 from lintel.edge.passes import PassKey
 from lintel.edge.profiles import Profile, find
@@ -57,13 +57,16 @@ class Key(Table):
 
 
 class DeviceTable(Table):
-    """A device: its line, its firmware profile, its address there, and the door its reader stands at."""
+    """A device: its line, its firmware profile, its address there, and the door its reader stands at.
+
+    A fire input may be of every door: "*".
+    """
 
     id: Id
     line: Id
     profile: str
     address: Annotated[str, Field(max_length=64), AfterValidator(_own_id)] = ""
-    door: Id
+    door: Place
     direction: Direction = Direction.IN
 
 

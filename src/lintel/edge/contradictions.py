@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from lintel.edge.errors import ConfigError, Mistake
+from lintel.edge.model import EVERY_DOOR
 from lintel.edge.profiles import Profile, find
+from lintel.edge.profiles.gpio import GpioSpec
 from lintel.edge.schedules import zone
 from lintel.edge.tables import Row, rows_at, table_at, text_at
 
@@ -57,13 +59,15 @@ def contradictions(table: Row, base: Path) -> Iterator[Mistake]:
     yield from _time_zone(table)
     for found in parts.values():
         yield from _doubled(found, "id", "an id used once")
+    folder = table.get("profile_dir")
+    models = _Models([base / folder] if isinstance(folder, str) else [], {})
     for kind, key, target in _REFERENCES:
         known = sorted(by_id[target].keys() - {""})
         for part in parts[kind]:
+            if key == "door" and part.text(key) == EVERY_DOOR and _is_fire(models, part):
+                continue
             if part.text(key) and part.text(key) not in known:
                 yield part.mistake(key, f"the id of a [[{target}]]: {', '.join(known) or 'there is none'}")
-    folder = table.get("profile_dir")
-    models = _Models([base / folder] if isinstance(folder, str) else [], {})
     for device in parts["device"]:
         yield from _profile(models, device, by_id["line"].get(device.text("line")))
     for door in parts["door"]:
@@ -105,6 +109,12 @@ def _profile(models: _Models, device: _Part, line: _Part | None) -> Iterator[Mis
         yield device.mistake("profile", f"a profile for {line.text('driver')}; {profile.name} is for {profile.driver}")
 
 
+def _is_fire(models: _Models, device: _Part) -> bool:
+    """Whether a device is a fire input: only that may be of every door."""
+    profile = models.of(device) if device.text("profile") else None
+    return isinstance(profile, Profile) and isinstance(profile.spec, GpioSpec) and profile.spec.role == "fire"
+
+
 def _lock(models: _Models, door: _Part, lock: _Part | None) -> Iterator[Mistake]:
     profile = models.of(lock) if lock is not None and lock.text("profile") else None
     if not isinstance(profile, Profile):
@@ -135,7 +145,21 @@ def _lines(lines: Sequence[_Part], devices: Sequence[_Part], known: set[str]) ->
             )
             yield from _doubled([d for d in mine if d.text("address")], "address", "an address used once on its line")
             yield from _tls(line)
+    yield from _wires([p for p in lines if p.text("driver") == "gpio"], on)
     yield from _doubled([p for p in lines if p.text("driver") == "serial_qr"], "path", "a serial port used once")
+
+
+def _wires(lines: Sequence[_Part], on: dict[str, list[_Part]]) -> Iterator[Mistake]:
+    """A chip may be the chip of two lines, so that a fault of one leaves the fire input of the other alone."""
+    chips: dict[str, list[_Part]] = {}
+    for line in lines:
+        mine = on.get(line.text("id"), [])
+        chips.setdefault(line.text("chip") or "/dev/gpiochip0", []).extend(d for d in mine if d.text("address"))
+        yield from (
+            d.mistake("address", "the line's offset on the chip, or its name") for d in mine if not d.text("address")
+        )
+    for wired in chips.values():
+        yield from _doubled(wired, "address", "an address used once on its chip")
 
 
 def _tls(line: _Part) -> Iterator[Mistake]:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from lintel.edge.model import EVERY_DOOR
 from lintel.edge.profiles.serial import BAUDS
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -15,6 +16,10 @@ def _id(value: str) -> str:
     if not _ID.fullmatch(value):
         raise ValueError("up to 64 letters, digits, '_', '.' and '-', beginning with a letter or digit")
     return value
+
+
+def _place(value: str) -> str:
+    return value if value == EVERY_DOOR else _id(value)
 
 
 def _secret_name(value: str) -> str:
@@ -35,7 +40,16 @@ def _baud(value: int) -> int:
     return value
 
 
+def photo_url(value: str) -> str:
+    """Where terminals fetch photos; raises ValueError."""
+    rest = value.replace("{person}", "")
+    if value and (rest == value or not rest.startswith(("http://", "https://")) or set(rest) & set("{} ")):
+        raise ValueError("an address such as 'https://192.0.2.10/faces/{person}.jpg'")
+    return value
+
+
 Id = Annotated[str, AfterValidator(_id)]
+Place = Annotated[str, AfterValidator(_place)]
 Secret = Annotated[str, AfterValidator(_secret_name)]
 Absolute = Annotated[Path, AfterValidator(_absolute)]
 Baud = Annotated[int, AfterValidator(_baud)]

@@ -15,6 +15,7 @@ _COMMANDS = {
     "check": "gateway",
     "status": "gateway",
     "lockdown": "gateway",
+    "fire": "fire",
     "demo": "demo",
     "bench": "bench",
     "simulate": "simulate",

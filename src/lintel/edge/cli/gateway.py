@@ -108,7 +108,8 @@ def _print_status(answer: dict[str, Any]) -> None:
         typer.echo(f"{tr('line', '线路')} {line['id']}: {line['state']} {line['why']}".rstrip())
     for door in answer["doors"]:
         locked = tr("  LOCKDOWN", "  封控") if door["lockdown"] else ""
-        typer.echo(f"{tr('door', '门')} {door['id']} ({door['name']}): {door['position'] or '-'}{locked}")
+        fire = tr("  RELEASED BY FIRE", "  消防释放") if door["fire"] else ""
+        typer.echo(f"{tr('door', '门')} {door['id']} ({door['name']}): {door['position'] or '-'}{locked}{fire}")
     for word, detail in answer["alarms"].items():
         typer.echo(f"{tr('ALARM', '告警')} {word}: {detail}")
 
