@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import socket
 import struct
 import time
 
 import pytest
 from bleak import BleakClient
+from bumble.transport import open_transport
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from lintel.simulators.ble_lintel_lock import lintel_lock
 from lintel.simulators.ble_lintel_session import Fragments, HangUp, Hooks, Session
+from lintel.simulators.client import Simulator
 from tests.ble_air import Air
 from tests.simulators.lintel_gateway import Gateway, Gone
 
@@ -433,3 +436,26 @@ def test_a_lock_without_a_controller_says_what_it_needs():
     with pytest.raises(Exception, match="--transport"):
         asyncio.run(lock.run())
     assert isinstance(BleakClient, type)
+
+
+def test_a_lock_in_a_process_of_its_own_is_found_through_its_controller():
+    """`lintel simulate ble-lock --transport ...`: HCI over TCP to a controller on this air."""
+
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        async with Air() as air, await open_transport(f"tcp-server:127.0.0.1:{port}") as hci:
+            controller = air.controller("far", ADDRESS, hci.source, hci.sink)
+            options = ("--address", ADDRESS, "--interval", "20", "--transport", f"tcp-client:127.0.0.1:{port}")
+            async with Simulator("ble-lintel", *options) as sim:
+                label = await sim.command("button")
+                async with Gateway(air, ADDRESS) as gw:
+                    assert (await gw.pair(bytes.fromhex(label["secret"])))[0] == 6
+                async with Gateway(air, ADDRESS, gw.key) as gw:
+                    await gw.handshake(bytes.fromhex(label["public"]))
+                    assert (await gw.command())[0] == 0
+                assert (await sim.command("ledger"))["turns"] == 1
+            controller.terminated.cancel()
+            hci.server.close()  # which bumble forgets
+
+    asyncio.run(main())

@@ -17,7 +17,7 @@ from bumble.controller import Connection as Leg
 from bumble.controller import Controller
 from bumble.device import Device
 from bumble.link import LocalLink
-from bumble.transport.common import AsyncPipeSink
+from bumble.transport.common import AsyncPipeSink, TransportSink, TransportSource
 
 __all__ = ["Air", "Cut", "Pdu", "le_address"]
 
@@ -162,13 +162,19 @@ class Air(LocalLink):
             controller.terminated.cancel()
         await asyncio.sleep(0)
 
+    def controller(
+        self, name: str, address: str, source: TransportSource | None = None, sink: TransportSink | None = None
+    ) -> AirController:
+        """A controller on this radio. `source` and `sink`: the host that drives it from another process."""
+        controller = AirController(name, source, sink, link=self)
+        controller.air, controller.wanted = self, {}
+        self.radios[le_address(address)] = controller
+        return controller
+
     def device(self, name: str, address: str) -> Device:
         """A device on this radio, switched off: `await device.power_on()` after its services were added."""
-        random = hci.Address(address)
-        controller = AirController(name, link=self)
-        controller.air, controller.wanted = self, {}
-        self.radios[le_address(random)] = controller
-        device = Device.with_hci(name, random, controller, AsyncPipeSink(controller))
+        controller = self.controller(name, address)
+        device = Device.with_hci(name, hci.Address(address), controller, AsyncPipeSink(controller))
         self._devices.append(device)
         return device
 

@@ -19,6 +19,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "mqtt-face": ("lintel.simulators.dialects.mqtt_face", "MqttFace"),
     "yld": ("lintel.simulators.dialects.yld", "Yld"),
     "luozhi": ("lintel.simulators.dialects.luozhi", "Luozhi"),
+    "ble-lintel": ("lintel.simulators.ble_lintel_lock", "LintelLock"),
+    "ble-nuki": ("lintel.simulators.ble_nuki", "NukiLock"),
+    "ble-yale": ("lintel.simulators.ble_yale", "YaleLock"),
     "relay": ("lintel.simulators.relay_door", "RelayDoor"),
     "tasmota": ("lintel.simulators.tasmota_door", "TasmotaDoor"),
 }

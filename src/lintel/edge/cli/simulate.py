@@ -204,6 +204,35 @@ def relay(
 
 
 @app.command(
+    "ble-lock",
+    help=tr("A Bluetooth lock on a controller of this machine.", "使用本机蓝牙控制器的蓝牙锁。")
+    + "\n\n  lintel simulate ble-lock --kind lintel --transport hci-socket:0 --set file=lock.json\n\n"
+    + tr(
+        "The controller is named as bumble does: hci-socket:0, usb:0, serial:/dev/ttyUSB0, tcp-client:HOST:PORT. "
+        "Type button (pairing), hand, jam, door or ledger.",
+        "控制器按 bumble 的写法:hci-socket:0、usb:0、serial:/dev/ttyUSB0、tcp-client:HOST:PORT。"
+        "可输入 button(配对)、hand、jam、door 或 ledger。",
+    ),
+)
+def ble_lock(
+    transport: Annotated[str, typer.Option(help=tr("Bluetooth controller.", "蓝牙控制器"))],
+    kind: Annotated[str, typer.Option(help=tr("lintel, nuki or yale", "lintel、nuki 或 yale"))] = "lintel",
+    address: Annotated[str | None, typer.Option(help=tr("Its Bluetooth address.", "蓝牙地址"))] = None,
+    device: Annotated[str | None, typer.Option("--id", help=tr("Name in events.", "事件中的名称"))] = None,
+    more: _More = None,
+    *,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """A Bluetooth lock on a controller of this machine."""
+    if kind not in ("lintel", "nuki", "yale"):
+        message = tr("lintel, nuki or yale", "lintel、nuki 或 yale")
+        raise typer.BadParameter(message, param_hint="--kind")
+    spec = _spec(f"ble-{kind}", more, id=device, address=address, transport=transport)
+    _run([spec], as_json=as_json, stay=stay)
+
+
+@app.command(
     "fleet",
     help=tr("Several devices in one process.", "一个进程里的多台设备。")
     + "\n\n  lintel simulate fleet site.json\n\n"
