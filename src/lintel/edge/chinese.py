@@ -80,6 +80,7 @@ PHRASES: Final = {
         "凭证的名称,如 credentials/NAME:口令本身不写在任何文件中"
     ),
     "a number from 0 to {}: {} opens no more": "0 至 {} 的数:{} 没有更多可开的门锁",
+    "there is no store, and none can stand in for it: {}": "没有存储,也无法用内存代替:{}",
     "there is no store to keep a device's key in": "没有可保存设备密钥的存储",
     "an absolute path such as '/dev/serial/by-id/usb-...'": "绝对路径,如 /dev/serial/by-id/usb-...",
     "the device's id in its topics, without '/', '+', '#', braces and spaces": (

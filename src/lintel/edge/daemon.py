@@ -1,5 +1,8 @@
 """The composition root: builds everything from the configuration, runs it in one TaskGroup, shuts down in order.
 
+Where exit buttons or fire inputs are wired and the store can not be opened, the gateway runs without it: nobody is let
+in, exits and fire work, and as soon as the store opens everything is built again, with what was noted meanwhile.
+
 Shutdown: what is pending is committed and acknowledged, the lines close (no new presentation), the doors finish what
 is queued, the store commits and closes.
 """
@@ -9,7 +12,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,23 +21,22 @@ from typing import Any, Self
 import msgspec
 
 from lintel.edge import fire
-from lintel.edge.answers import Answers, Running
+from lintel.edge.answers import Answers
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, password
+from lintel.edge.devices import Desk, Running, lists_of
 from lintel.edge.digests import Digester
-from lintel.edge.drivers.base import Receipt
 from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
+from lintel.edge.inlet import Inlet
 from lintel.edge.line_tables import LineTable, MqttLine
 from lintel.edge.lines import build_line
 from lintel.edge.model import (
     ClockState,
-    Contact,
-    DoorState,
+    Event,
     Fact,
     Instant,
-    Measure,
     Method,
     Notice,
     Order,
@@ -42,7 +44,7 @@ from lintel.edge.model import (
     Reading,
 )
 from lintel.edge.policy import decide
-from lintel.edge.store import Store, atomic_write, derive, state_key, state_lock
+from lintel.edge.store import Store, atomic_write, derive, standin, state_key, state_lock
 from lintel.edge.supervisor import Keeper
 from lintel.edge.witness import Witness
 
@@ -57,52 +59,33 @@ SAVE = 60.0
 """Seconds between two writes of the clock's mark."""
 TEND = 1800.0
 """Seconds between two turns of housekeeping."""
+REOPEN = 10.0
+"""Seconds between attempts to open the store, where the gateway runs without it."""
 CLOCK_FILE = "clock.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Inlet:
-    """What a driver speaks into: the gate behind it, and the keeper of its own line."""
+class Carried:
+    """What a gateway without a store hands to the one after it: its events, and the doors that fire has released."""
 
-    gate: Gate
-    keeper: Keeper
-
-    async def present(self, reading: Reading) -> Receipt:
-        """See `drivers.base.Inlet`."""
-        return await self.gate.present(reading)
-
-    def offer(self, reading: Reading) -> Receipt | None:
-        """See `drivers.base.Inlet`."""
-        return self.gate.offer(reading)
-
-    def report(self, fact: Fact) -> None:
-        """See `drivers.base.Inlet`."""
-        self.gate.ledger.report(fact)
-
-    def door(self, state: DoorState) -> None:
-        """See `drivers.base.Inlet`."""
-        self.gate.ledger.position(state)
-
-    def contact(self, contact: Contact) -> None:
-        """See `drivers.base.Inlet`."""
-        self.gate.contact(contact)
-
-    def measure(self, device: str, what: Measure, value: float) -> None:
-        """See `drivers.base.Inlet`."""
-        self.gate.health.measure(device, what, value)
-
-    def up(self) -> None:
-        """See `drivers.base.Inlet`."""
-        self.keeper.up()
-        self.gate.fire.line_up()
+    events: Sequence[Event]
+    latched: Mapping[str, str]
 
 
 class Daemon:
-    """One gateway. `async with Daemon(config) as d: await d.run()`; `ready` is called when doors decide."""
+    """One gateway. `async with Daemon(config) as d: await d.run()`; `ready` is called when doors decide.
 
-    def __init__(self, config: Config, *, ready: Callable[[], None] = lambda: None) -> None:
+    `after` is set when a run ended because there is a store now: run another, with it as `before`.
+    """
+
+    def __init__(
+        self, config: Config, *, ready: Callable[[], None] = lambda: None, before: Carried | None = None
+    ) -> None:
         self.config = config
         self.health = Health()
+        self.after: Carried | None = None
+        self._before = before
+        self._durable = True
         self._ready = ready
         self._stop = asyncio.Event()
         self._cleanup = contextlib.AsyncExitStack()
@@ -117,10 +100,7 @@ class Daemon:
 
     def _build(self) -> None:
         state = self.config.state_dir
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._cleanup.enter_context(state_lock(state))
-        key = state_key(state)
-        self.store = Store.open(state, key, on_notice=self._notice, loop=asyncio.get_running_loop())
+        key = self._open(state)
         self._cleanup.push_async_callback(self.store.close)
         self.digest = Digester(derive(key, "digest"))
         trusted = always_synced if self.config.clock.trust == "system" else kernel_synced
@@ -139,10 +119,32 @@ class Daemon:
         self.gate = Gate(
             doors, self.store, witness, self.clock, self._execute, self.health, fire_file=state / fire.FILE
         )  # fmt: skip
+        if self._before is not None:
+            self.gate.fire.latched = {door: source for door, source in self._before.latched.items() if door in doors}
         self.lines = [self._line(table) for table in self.config.line]
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
+        self.lists = lists_of(self.config, self.lines, self.store, self.clock, self.digest, self.gate.ledger)
         for notice, detail in self.store.notices:
             self.gate.ledger.report(Fact(notice, detail=detail))
+        for event in self._before.events if self._before is not None else ():
+            self.gate.ledger.note(event)
+
+    def _open(self, state: Path) -> bytes:
+        """Open the store, or what stands in for it; its key."""
+        try:
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._cleanup.enter_context(state_lock(state))
+            key = state_key(state)
+            self.store = Store.open(state, key, on_notice=self._notice, loop=asyncio.get_running_loop())
+            return key
+        except (StoreError, OSError) as error:
+            if getattr(error, "word", "") == "state_locked" or not must_run(self.config):
+                raise
+            log.error("no store, so nobody is let in; exit buttons and fire inputs work: %s", error)  # noqa: TRY400
+            self._durable = False
+            folder = self._cleanup.enter_context(standin.place())
+            self.store, key = standin.open_in(folder, self._notice, str(error))
+            return key
 
     async def __aexit__(self, *exc: object) -> None:
         await self._cleanup.aclose()
@@ -188,26 +190,41 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        answers = Answers(self.config, self.store, self.gate, self.clock, self.health, self.digest, self.lines)
+        desk = Desk(
+            self.config, self.store, self.clock, self.health, self.gate.ledger, self.digest, self.lines, self.lists,
+            self._execute,
+        )  # fmt: skip
+        answers = Answers(
+            self.config, self.store, self.gate, self.clock, self.health, self.digest, self.lines, desk.handlers()
+        )
         async with answers.serving(), asyncio.TaskGroup() as rooms:
             doors = [rooms.create_task(self.gate.serve(door), name=f"door {door}") for door in self.gate.doors]
             care = [rooms.create_task(self._tick(), name="tick"), rooms.create_task(self._tend(), name="tend")]
             lines = [
-                rooms.create_task(r.keeper.keep(partial(r.driver.run, Inlet(self.gate, r.keeper))), name=r.line.id)
+                rooms.create_task(r.keeper.keep(partial(r.driver.run, Inlet(self.gate, r.keeper, self._durable))),
+                                  name=r.line.id)
                 for r in self.lines
-            ]
+            ]  # fmt: skip
+            lists = [rooms.create_task(self.lists.run(), name="person lists")]
+            if not self._durable:
+                care.append(rooms.create_task(self._reopen(), name="reopen"))
             self.gate.fire.resume()
             gc.freeze()  # what was built stays: a full collection need not walk it while somebody waits at a door
             sd_notify("READY=1")
             self._ready()
             await self._stop.wait()
-            sd_notify("STOPPING=1")
+            if self.after is None:
+                sd_notify("STOPPING=1")
+            await _cancel(lists)
             await self._acknowledge()
             await _cancel(lines)
             await self.gate.close()
             await self.gate.drain(2.0)
             self.gate.ledger.tell_repeats()
             await _cancel([*doors, *care])
+        if self.after is not None:
+            await self._acknowledge()
+            self.after = Carried(standin.events(self.store), dict(self.gate.fire.latched))
         _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -218,6 +235,18 @@ class Daemon:
             async with asyncio.timeout(1.0):
                 await self.store.writer.submit(lambda _: None, now=True)
             await asyncio.sleep(0.05)  # the acknowledgements leave
+
+    async def _reopen(self) -> None:
+        """Without a store: look whether it can be opened, and then end this run for one that has it."""
+        notices = None
+        while notices is None:
+            await asyncio.sleep(REOPEN)
+            notices = await asyncio.to_thread(standin.found, self.config.state_dir)
+        for notice, detail in notices:
+            self.gate.ledger.report(Fact(notice, detail=detail))
+        log.warning("the store can be opened: the gateway begins again with it")
+        self.after = Carried((), {})
+        self.stop()
 
     async def _tick(self) -> None:
         """What is due every few seconds; an unexpected error leaves the watchdog hungry, and the doors at work."""
@@ -259,6 +288,11 @@ class Daemon:
                 log.exception("housekeeping failed unexpectedly")
 
 
+def must_run(config: Config) -> bool:
+    """Whether something is wired that has to work without a store: an exit button or a fire input."""
+    return any(getattr(config.profile(d).spec, "role", "") in ("exit", "fire") for d in config.device)
+
+
 def _load_mark(state: Path) -> Mark | None:
     """The clock's mark of the last run; an unreadable one is no mark, the journal's newest time still bounds."""
     try:
@@ -282,7 +316,12 @@ def run(config: Config, *, ready: Callable[[], None] = lambda: None) -> None:
     """Run a gateway until it is told to stop."""
 
     async def main() -> None:
-        async with Daemon(config, ready=ready) as daemon:
-            await daemon.run()
+        before, tell = None, ready
+        while True:
+            async with Daemon(config, ready=tell, before=before) as daemon:
+                await daemon.run()
+            if daemon.after is None:
+                return
+            before, tell = daemon.after, lambda: None
 
     asyncio.run(main())
