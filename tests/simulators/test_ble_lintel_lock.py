@@ -201,7 +201,7 @@ def test_pair_unlock_and_read_the_log():
     on_air(scene)
 
 
-def test_the_latch_falls_back_and_says_so_unasked():
+def test_latch_and_bolt_go_back_by_themselves_and_say_so():
     async def scene(bench):
         async with bench.gateway() as gw:
             await gw.handshake(bench.lock.public)
@@ -209,6 +209,11 @@ def test_the_latch_falls_back_and_says_so_unasked():
             assert (await gw.unsealed())[:2] == b"\x27\3", "after 100 ms, as ordered"
             await bench.lock.do_door("open")
             assert (await gw.unsealed())[:3] == b"\x27\3\3"
+            await asyncio.sleep(0.2)
+            assert (await gw.command(2, parameter=2))[1][18] == 3
+            assert [(await gw.unsealed())[1] for _ in range(2)] == [4, 1], "after 200 ms the bolt goes back"
+            assert bench.lock.motor.returns == 1
+            assert len(bench.turns) == 2
 
     on_air(scene)
 

@@ -1,13 +1,13 @@
 """Bluetooth LE in one process: bumble's controllers on one emulated radio, whose faults can be chosen.
 
 Both ends run a whole host stack (HCI, L2CAP, ATT, GATT); only the radio between them is emulated. What crosses it
-can be seen (`taps`), held up (`slow`), lost together with the link (`cut`); a device can leave and come back.
+can be seen (`taps`), changed (`edits`), held up (`slow`), lost together with the link (`cut`); a device can leave.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -137,6 +137,7 @@ class Air(LocalLink):
         self.slow: dict[str, float] = {}
         self.cuts: list[Cut] = []
         self.taps: list[Callable[[Pdu], None]] = []
+        self.edits: list[Callable[[Pdu], Sequence[bytes] | None]] = []
         self._devices: list[Device] = []
         self._asked: dict[int, str] = {}
         self._free_at: dict[int, float] = {}
@@ -260,16 +261,19 @@ class Air(LocalLink):
             return
         if id(near) in self._ending:
             return
-        cut = None
+        cut, frames = None, [data]
         if (pdu := self._understand(near, data)) is not None:
             for tap in self.taps:
                 tap(pdu)
             cut = next((c for c in self.cuts if c.strikes(pdu)), None)
+            for edit in self.edits if pdu.uuid else ():
+                if (values := edit(pdu)) is not None:
+                    frames = [(len(value) + 3).to_bytes(2, "little") + data[2:7] + value for value in values]
         if cut is not None:  # what is under way still arrives; nothing follows
             self._ending |= {id(near): near, id(far): far}
         peripheral = near if near.role == hci.Role.PERIPHERAL else far
         wait = self.interval + self.slow.get(le_address(peripheral.self_address), 0.0)
-        what = data if cut is None or cut.arrives else None
+        what = frames if cut is None or cut.arrives else []
         loop = asyncio.get_running_loop()
         if not wait:
             loop.call_soon(self._arrive, far, transport, what, cut is not None)
@@ -278,10 +282,16 @@ class Air(LocalLink):
             self._free_at[id(far)] = at
             loop.call_at(at, self._arrive, far, transport, what, cut is not None)
 
-    def _arrive(self, far: Leg, transport: core.PhysicalTransport, data: bytes | None, last: bool) -> None:  # noqa: FBT001
+    def _arrive(
+        self,
+        far: Leg,
+        transport: core.PhysicalTransport,
+        frames: Sequence[bytes],
+        last: bool,  # noqa: FBT001
+    ) -> None:
         if far.controller.le_connections.get(far.peer_address) is not far:
             return
-        if data is not None:
+        for data in frames:
             far.controller.on_link_acl_data(far.peer_address, transport, data)
         if last:
             self._lose(far, _LOST)

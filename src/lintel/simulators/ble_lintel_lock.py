@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from bumble.gatt import Characteristic, Service
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from lintel.simulators.ble_lintel_session import Code, Command, Fragments, HangUp, Hooks, Session
 from lintel.simulators.ble_lock import Action, BleLock, Link, LockOptions
@@ -43,7 +44,7 @@ class LintelOptions(LockOptions):
     lifetime: int = opt(5000, "milliseconds that a challenge lives")
     idle: int = opt(60, "seconds until an idle connection is closed")
     silence: float = opt(60.0, "seconds of silence after 5 bad handshakes in 60 s")
-    weak: str = opt("", "guards left out, for controls: nonce, lifetime, counter, memory, rate")
+    weak: str = opt("", "guards left out, for controls: nonce, lifetime, counter, memory, rate, ephemeral")
 
 
 @dataclass
@@ -93,6 +94,7 @@ class LintelLock(BleLock):
         self._bad: deque[float] = deque(maxlen=5)
         self._deaf_until = self._pairing_until = 0.0
         self._last_command = -1.0
+        self._worn_out = X25519PrivateKey.generate()
         self._clock: float | None = None  # unix time - monotonic
         self._boot()
 
@@ -147,6 +149,7 @@ class LintelLock(BleLock):
             set_time=self._set_time, bad_handshake=self._bad_handshake,
             deaf=lambda: time.monotonic() < self._deaf_until, now=time.monotonic,
             lifetime_ms=self.options.lifetime, weak=self._weak,
+            ephemeral=(lambda: self._worn_out) if "ephemeral" in self._weak else X25519PrivateKey.generate,
         )  # fmt: skip
 
     def connected(self, link: Link) -> None:
@@ -231,8 +234,7 @@ class LintelLock(BleLock):
         return Code.BATTERY_LOW if self.battery < 5 else Code.OK
 
     async def _carry_out(self, command: Command) -> None:
-        self.motor.hold = command.parameter / 10 or self.options.hold
-        good = await self.motor.drive(_ACTIONS[command.action], command.id.hex())
+        good = await self.motor.drive(_ACTIONS[command.action], command.id.hex(), command.parameter / 10)
         self._write_log(_DONE, command.id, command.action)
         result = Code.OK if good else Code.JAMMED
         self.memory.commands[command.id.hex()] = [

@@ -39,7 +39,7 @@ class LockOptions(PartOptions):
     transport: str = opt("", "Bluetooth controller in bumble's words, e.g. hci-socket:0, usb:0, tcp-client:HOST:PORT")
     interval: float = opt(100.0, "milliseconds between advertisements")
     travel: float = opt(0.02, "seconds that the motor turns")
-    hold: float = opt(0.3, "seconds that the latch is held back")
+    hold: float = opt(0.3, "seconds that the latch is held back where an order does not say")
     battery: int = opt(85, "battery, %")
     door: Literal["none", "closed", "open"] = opt("closed", "door sensor: none, closed or open")
 
@@ -69,10 +69,14 @@ class Motor:
     jammed: bool = False
     busy: bool = False
     turns: list[Turn] = field(default_factory=list)
+    returns: int = 0
+    """How often it went back by itself."""
+    _return: asyncio.TimerHandle | None = None
 
-    async def drive(self, action: Action, source: str) -> bool:
-        """Turn; False where it jams. The latch falls back by itself after `hold`."""
+    async def drive(self, action: Action, source: str, hold: float = 0.0) -> bool:
+        """Turn; False where it jams. With `hold` s an unlocked bolt goes back by itself; a latch always falls back."""
         self.turns.append(Turn(len(self.turns) + 1, time.monotonic(), action, source, self.jammed))
+        self._cancel_return()
         self.busy = True
         try:
             going, there = MOVES[action]
@@ -81,17 +85,29 @@ class Motor:
             self._show("jammed" if self.jammed else there)
         finally:
             self.busy = False
+        loop = asyncio.get_running_loop()
         if there == "unlatched" and not self.jammed:
-            asyncio.get_running_loop().call_later(self.hold, self._let_go)
+            self._return = loop.call_later(hold or self.hold, self._go_back, "unlatched", "unlocked")
+        elif there == "unlocked" and hold and not self.jammed:
+            self._return = loop.call_later(hold, self._go_back, "unlocked", "locking")
         return not self.jammed
 
     def by_hand(self, bolt: Bolt) -> None:
         """Somebody turns the knob."""
+        self._cancel_return()
         self._show(bolt)
 
-    def _let_go(self) -> None:
-        if self.bolt == "unlatched":
-            self._show("unlocked")
+    def _go_back(self, where: Bolt, to: Bolt) -> None:
+        if self.bolt == where and not self.busy:
+            self._show(to)
+            if to == "locking":
+                self.returns += 1
+                loop = asyncio.get_running_loop()
+                self._return = loop.call_later(self.travel, self._go_back, "locking", "locked")
+
+    def _cancel_return(self) -> None:
+        if self._return is not None:
+            self._return.cancel()
 
     def _show(self, bolt: Bolt) -> None:
         if bolt != self.bolt:
@@ -266,7 +282,13 @@ class BleLock(Part):
     async def do_ledger(self) -> JsonMap:
         """How often the motor moved, and why."""
         turns = [asdict(turn) for turn in self.motor.turns]
-        return {"turns": len(turns), "movements": turns, "bolt": self.motor.bolt, "door": self.door}
+        return {
+            "turns": len(turns),
+            "movements": turns,
+            "returns": self.motor.returns,
+            "bolt": self.motor.bolt,
+            "door": self.door,
+        }
 
     async def do_door(self, state: str = "open") -> None:
         """The leaf is now open or closed."""
