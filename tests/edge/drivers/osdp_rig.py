@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from lintel.edge.drivers.base import Device, Line
 from lintel.edge.drivers.osdp import CURRENT, Osdp, build
-from lintel.edge.model import Action, Direction, Method, Notice, Order, Outcome
+from lintel.edge.model import Action, Direction, Notice, Order
 from lintel.edge.profiles import builtin
 from lintel.simulators.osdp_bus import Bus, Station
 from lintel.simulators.osdp_pd import Peripheral, Settings
@@ -66,9 +65,7 @@ class Readers:
 
     def build(self, **changes) -> Osdp:
         profile = replace(self.profile, spec=replace(self.profile.spec, **changes))
-        devices = [
-            Device(f"r{n}", str(n), f"door-{n}", Direction.IN, profile) for n in range(len(self.stations))
-        ]
+        devices = [Device(f"r{n}", str(n), f"door-{n}", Direction.IN, profile) for n in range(len(self.stations))]
         ctx = replace(context(), keys=self.keys)
         return build(Line("bus", "osdp", {"path": str(self.link), "baud": self.baud or 115200}), devices, ctx)
 

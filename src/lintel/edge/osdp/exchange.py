@@ -44,6 +44,7 @@ class Exchange:
         self.probes = 0
         """Commands with sequence 0 that were not answered, one after another."""
         self._sequence = 0
+        self._met = False
 
     def send(self, code: int, job: Job | None, frame: Callable[[int], bytes]) -> Sent:
         """The next command; `frame` makes its bytes for a sequence number."""
@@ -64,12 +65,12 @@ class Exchange:
         sent = self.sent
         if sent is None:
             return 0.0
-        hasty = (sent.code == Command.POLL and sent.tries != 3) if present else self.probes % 4 != 0
+        hasty = (sent.code == Command.POLL and sent.tries != 3) if present else self._met or self.probes % 4 != 0
         return min(ANSWER_S, max(HASTE_S, 3 * self.latency)) if hasty else ANSWER_S
 
     def answered_after(self, seconds: float) -> None:
         """The first byte of an answer came so long after the end of the command."""
-        self.latency = max(seconds, self.latency * 0.98)
+        self.latency, self._met = max(seconds, self.latency * 0.98), True
         self.probes = 0
 
     def wait(self, now: float) -> bool:

@@ -67,7 +67,7 @@ class Peripheral:
         self._at = self._next_at = 0.0
         self._orders = Orders()
         self._asks: deque[Job] = deque()
-        self._told_closed = False
+        self._told_closed = self._spoke = False
 
     # what the bus asks
 
@@ -108,13 +108,18 @@ class Peripheral:
 
     def missed(self, now: float) -> None:
         """No answer came in time. A late one is still taken until the command is given up."""
+        if self.exchange.sent is None:
+            return  # it was answered, or given up meanwhile
         if self.state is State.ABSENT:
             self.exchange.probes += 1
             self._orders.flush()
             self._next_at = now + PROBE_S * (0.8 + 0.4 * self._jitter())
-        elif self.exchange.sent is not None and not self.exchange.wait(now):
-            self._trust.forgive()
-            self._restart(now, PROBE_S * self._jitter(), "no answer")
+        elif not self.exchange.wait(now):
+            if self._spoke:
+                self._restart(now, self._trust.wait(PROBE_S), "it answers something else")
+            else:
+                self._trust.forgive()
+                self._restart(now, PROBE_S * self._jitter(), "no answer")
 
     # what the owner asks
 
@@ -169,6 +174,7 @@ class Peripheral:
         return self.state is State.SECURE and self._meeting.which is Which.DEFAULT
 
     def _compose(self, now: float) -> bytes:
+        self._spoke = False
         if self.state in (State.CLEAR, State.SECURE):
             return self._command(now)
         if self.state is State.ABSENT:
@@ -206,6 +212,7 @@ class Peripheral:
         if self.state is State.SECURE:
             return self._heard_secure(packet, now)
         if sent is None or packet.sequence != sent.sequence:
+            self._spoke = True
             return False
         if packet.scb and packet.block != {State.CHALLENGE: 0x12, State.CRYPT: 0x14}.get(self.state):
             return False
