@@ -22,6 +22,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "ble-lintel": ("lintel.simulators.ble_lintel_lock", "LintelLock"),
     "ble-nuki": ("lintel.simulators.ble_nuki", "NukiLock"),
     "ble-yale": ("lintel.simulators.ble_yale", "YaleLock"),
+    "bluetooth": ("lintel.simulators.bluetooth", "Bluetooth"),
     "relay": ("lintel.simulators.relay_door", "RelayDoor"),
     "tasmota": ("lintel.simulators.tasmota_door", "TasmotaDoor"),
 }
