@@ -100,8 +100,10 @@ class Notice(StrEnum):
     CLOCK_UNKNOWN = "clock_unknown"
     AUDIT_BROKEN = "audit_broken"
     SCHEMA_NEWER = "schema_newer"
-    GAP = "gap"
     HELPER_KILLED = "helper_killed"
+    GAP = "gap"
+    ERASE_DONE = "erase_done"
+    ERASE_FAILED = "erase_failed"
 
 
 class Stream(StrEnum):
@@ -216,7 +218,7 @@ class Credential:
     """One row of the allowlist, or a verified visitor pass in the same shape.
 
     `groups` are door groups; empty grants nothing. Validity is [valid_from, valid_to); None is open-ended.
-    `schedule` names a weekly schedule; "" is always. `use_limit` None is unlimited.
+    `schedule` names a weekly schedule; "" is always. `use_limit` None is unlimited. `withdrawn`: so is the consent.
     """
 
     id: str
@@ -232,6 +234,7 @@ class Credential:
     uses: int = 0
     duress: bool = False
     pass_id: int | None = None
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision
         _presentation(reading, facts, door)
         or _standing(reading, facts, door)
         or _time(facts, door, now)
+        or _consent(facts)
         or _likeness(reading, door)
         or _uses(facts)
     )
@@ -147,6 +148,12 @@ def _time(facts: Facts, door: Door, now: Instant) -> Reason | None:
     if door.max_list_age is not None and (facts.list_age is None or facts.list_age > door.max_list_age):
         return Reason.ALLOWLIST_TOO_OLD
     return None
+
+
+def _consent(facts: Facts) -> Reason | None:
+    """Was the consent for this method taken back? The person's other credentials go on as before."""
+    credential = facts.credential
+    return Reason.CONSENT_WITHDRAWN if credential is not None and credential.withdrawn else None
 
 
 def _likeness(reading: Reading, door: Door) -> Reason | None:

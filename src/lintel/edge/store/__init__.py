@@ -32,12 +32,14 @@ from lintel.edge.store.changes import (
 )
 from lintel.edge.store.connection import fault_word, sqlite
 from lintel.edge.store.database import Database, open_database
+from lintel.edge.store.faces import Faces
 from lintel.edge.store.files import atomic_write, derive, state_key, state_lock
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.keys import DeviceKeys
 from lintel.edge.store.recovery import open_or_recover
 from lintel.edge.store.retention import Retention, pressed
 from lintel.edge.store.ring import RING_FILE, Ring
+from lintel.edge.store.roster import Roster
 from lintel.edge.store.writer import Writer
 
 __all__ = [
@@ -77,7 +79,10 @@ def import_audit(params: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[
 
 
 class Store:
-    """The opened store: `allowlist`, `journal`, `keys`, `writer`, and `notices`, what was found while opening."""
+    """The opened store: `allowlist`, `journal`, `keys`, `faces`, `roster`, `writer`.
+
+    `notices`: what was found while opening.
+    """
 
     def __init__(
         self,
@@ -99,6 +104,8 @@ class Store:
             on_change=self._changed, on_damage=partial(self._found, Notice.DB_DAMAGED),
         )  # fmt: skip
         self.keys = DeviceKeys(database, self.writer, self._changed)
+        self.faces = Faces(database, self.writer)
+        self.roster = Roster(database, self.writer)
         self.care = Care(database, self.writer, loop, self._found, self.allowlist.watch_again)
         self.retention = Retention(self.journal)
         self._held = False
@@ -189,6 +196,7 @@ class Store:
     async def close(self) -> None:
         """Commit what is pending and close. No look-up after it."""
         self.database.still.close()  # else the last check-point could not empty the log
+        await self.roster.close()
         await self.writer.close()
         await self.care.close()
         self.journal.close()

@@ -32,14 +32,15 @@ from lintel.edge.store.changes import (
 )
 from lintel.edge.store.connection import Connection, fault_word, sqlite
 from lintel.edge.store.database import Database
+from lintel.edge.store.faces import WITHDRAWN
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.lockdown import Lockdown
 from lintel.edge.store.uses import STEPS_KEPT, Use, split_digest, take, why_spent
 from lintel.edge.store.writer import Writer
 
 _FIND = (
-    "SELECT tail, id, person, kind, method, status, groups, valid_from, valid_to, schedule, use_limit, duress"
-    " FROM credential WHERE key = ?"
+    "SELECT tail, id, person, kind, method, status, groups, valid_from, valid_to, schedule, use_limit, duress,"
+    " consent FROM credential WHERE key = ?"
 )
 
 
@@ -95,10 +96,11 @@ class Allowlist:
             uses = 0 if row[10] is None else _uses(look, CREDENTIAL_SPACE, key)
         except sqlite.Error as error:
             raise self._unreadable(error) from None
-        _, name, person, kind, method, status, groups, valid_from, valid_to, schedule, limit, duress = row
+        _, name, person, kind, method, status, groups, valid_from, valid_to, schedule, limit, duress, consent = row
         return Credential(
             name or digest.hex(), person, KINDS[kind], METHODS[method], STATUSES[status], groups_of(groups),
             valid_from, valid_to, schedule, limit, uses, duress == 1,
+            withdrawn=consent == WITHDRAWN,
         )  # fmt: skip
 
     def visitor_pass(self, pass_id: int) -> PassRow | None:

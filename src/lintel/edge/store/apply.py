@@ -8,7 +8,8 @@ An operator's file without revisions is newer than what is stored, but it lifts 
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from lintel.edge.model import Status
+from lintel.edge.model import Method, Status
+from lintel.edge.store import faces
 from lintel.edge.store.changes import (
     CREDENTIAL_SPACE,
     KINDS,
@@ -28,16 +29,17 @@ from lintel.edge.store.changes import (
     Why,
 )
 from lintel.edge.store.connection import WRITER_CACHE_KIB, Connection
+from lintel.edge.store.faces import GRANTED
 
 LARGE, LARGE_CACHE_KIB = 10_000, 65536
 """A large set of changes gets a larger page cache for its time: spilled pages are written twice."""
 TOMBSTONE_S = 90 * 86400.0
 _PUT_CREDENTIAL = (
-    "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+    "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
     " id = excluded.id, person = excluded.person, kind = excluded.kind, method = excluded.method,"
     " status = excluded.status, groups = excluded.groups, valid_from = excluded.valid_from,"
     " valid_to = excluded.valid_to, schedule = excluded.schedule, use_limit = excluded.use_limit,"
-    " duress = excluded.duress, rev = excluded.rev"
+    " duress = excluded.duress, rev = excluded.rev, consent = excluded.consent"
 )  # no REPLACE: it opens a statement journal for every row, gigabytes in a large import
 _INTO_PASSES = (
     "INSERT INTO visitor_pass VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (pass_id) DO UPDATE SET"
@@ -207,13 +209,15 @@ class Applier:
         key, tail = int.from_bytes(put.digest[:8], "big", signed=True), put.digest[8:]
         plain = put.digest.hex()
         name = put.id or plain
-        there = self.conn.execute("SELECT tail, id, rev, status FROM credential WHERE key = ?", (key,)).fetchone()
+        there = self.conn.execute(
+            "SELECT tail, id, rev, status, consent FROM credential WHERE key = ?", (key,)
+        ).fetchone()
         if there is not None and there[0] != tail:
             self._errors.append((name, "its digest collides with another credential's; give it another code"))
             return
         rank = STATUSES.index(put.status)
-        stored = there[2:] if there is not None and (there[1] or plain) == name else None
-        other = there[2:] if there is not None and stored is None else None
+        stored = there[2:4] if there is not None and (there[1] or plain) == name else None
+        other = there[2:4] if there is not None and stored is None else None
         if stored is None and put.id:  # the same id may stand under an older digest
             stored = self.conn.execute("SELECT rev, status FROM credential WHERE id = ?", (put.id,)).fetchone()
         names = {name}
@@ -227,13 +231,17 @@ class Applier:
             self._kept += 1
             return
         own = put.id or (there[1] if there is not None and put.rev is None else None)
+        consent = faces.consent(put, *((there[2], there[4]) if there is not None else (0, 0)))
         if put.id:
             self.conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
         self.conn.execute(
             _PUT_CREDENTIAL,
             (key, tail, own, put.person, KINDS.index(put.kind), METHODS.index(put.method), rank,
-             " ".join(put.groups), put.valid_from, put.valid_to, put.schedule, put.use_limit, int(put.duress), rev),
+             " ".join(put.groups), put.valid_from, put.valid_to, put.schedule, put.use_limit, int(put.duress), rev,
+             consent),
         )  # fmt: skip
+        if put.method is Method.FACE:
+            faces.enter(self.conn, put, key, may=rank != _REVOKED and consent == GRANTED)
         if put.uses:
             self._uses(CREDENTIAL_SPACE, key, put.uses)
         if put.mask:

@@ -7,11 +7,13 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from lintel.edge.model import Direction, Method, PersonKind, Status
+from lintel.edge.persons import Consent
 from lintel.edge.schedules import Schedule, parse_schedule
 
 KINDS = tuple(PersonKind)
 METHODS = tuple(Method)
 STATUSES = (Status.ACTIVE, Status.SUSPENDED, Status.REVOKED)
+CONSENTS = (Consent.NONE, Consent.GRANTED, Consent.WITHDRAWN)
 """Places in these tuples stand in the database: only ever append."""
 CREDENTIAL_SPACE, PASS_SPACE = 0, 1
 """What a count of uses belongs to: the key of a credential's digest, or the number of a pass."""
@@ -31,7 +33,8 @@ class Type(StrEnum):
 class CredentialPut:
     """A person's credential. `digest`: 16 bytes; `rev` None means "newer than what is stored" (a local import).
 
-    `id` "" stands for the digest itself. A revocation is lifted only by a higher `rev`, never by None.
+    `id` "" stands for the digest itself. A revocation and a withdrawn consent are lifted only by a higher `rev`, never
+    by None. `consent` None says nothing about it. `face`: the value of a face, its id on terminals; "" is not known.
     """
 
     digest: bytes
@@ -49,6 +52,8 @@ class CredentialPut:
     rev: int | None = None
     id: str = ""
     mask: str = ""
+    consent: Consent | None = None
+    face: str = ""
 
 
 @dataclass(frozen=True, slots=True)

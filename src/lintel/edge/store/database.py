@@ -25,13 +25,13 @@ from lintel.edge.store.still import Still
 log = logging.getLogger(__name__)
 
 FILE = "lintel.db"
-SCHEMA = 2
+SCHEMA = 3
 """Version of the schema this program writes (PRAGMA user_version)."""
 FULL_CHECK_BYTES = 64 << 20
 """A larger file is checked whole once a day; at start only the tables that decide and the tail of the journal."""
 DECIDING = (
     "credential", "person", "visitor_pass", "site_item", "tombstone", "use_count", "pass_step", "lockdown", "state",
-    "device_key",
+    "device_key", "face",
 )  # fmt: skip
 """The tables that say who may pass and how devices are known: all that a snapshot carries and every start checks."""
 

@@ -73,7 +73,26 @@ def _second(db: sqlite_utils.Database) -> None:
     )
 
 
-STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second)
+def _third(db: sqlite_utils.Database) -> None:
+    """Faces that may be put on terminals, and what each terminal is known to hold."""
+    # 0: none is known, 1: granted, 2: withdrawn
+    db.execute("ALTER TABLE credential ADD COLUMN consent INTEGER NOT NULL DEFAULT 0")
+    # `name`: the person's id on terminals; `photo` is the file of the sealed photo, `seal` its key, `print` its digest;
+    # `mark` changes with the photo and with what the terminal shows. Gone with its credential, and never without one.
+    db.execute(
+        "CREATE TABLE face (key INTEGER PRIMARY KEY REFERENCES credential(key) ON DELETE CASCADE, name TEXT NOT NULL,"
+        " shown TEXT NOT NULL, photo TEXT, seal BLOB, print BLOB, mark INTEGER NOT NULL) STRICT"
+    )
+    # what was last sent of a person to a device, and what became of it: see `store.roster`
+    db.execute(
+        "CREATE TABLE roster (device TEXT NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL,"
+        " held INTEGER NOT NULL, mark INTEGER, valid_from REAL, valid_to REAL, class TEXT NOT NULL, code TEXT NOT NULL,"
+        " said TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL, PRIMARY KEY (device, key)) STRICT,"
+        " WITHOUT ROWID"
+    )
+
+
+STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third)
 
 
 def migrate(conn: Connection, version: int, to: int) -> None:

@@ -18,6 +18,7 @@ from lintel.edge.model import Method, PersonKind, Status
 from lintel.edge.store import fields, history
 from lintel.edge.store.apply import pass_name
 from lintel.edge.store.changes import (
+    CONSENTS,
     KINDS,
     METHODS,
     STATUSES,
@@ -32,7 +33,7 @@ from lintel.edge.store.fields import WrongField
 MAX_BYTES = 64 << 20
 COLUMNS = (
     "person", "kind", "mask", "method", "value", "digest", "groups", "valid_from", "valid_to", "schedule",
-    "use_limit", "uses", "status", "duress", "rev", "id",
+    "use_limit", "uses", "status", "duress", "consent", "rev", "id",
 )  # fmt: skip
 PASS_KEYS = (
     "pass_id", "secret", "groups", "valid_from", "valid_to", "use_limit", "uses", "status", "person", "rev", "id",
@@ -206,6 +207,8 @@ class _Reader:
             rev=fields.whole_number(row, "rev", 1),
             id=fields.text(row, "id"),
             mask=fields.text(row, "mask"),
+            consent=fields.word(row, "consent", CONSENTS) if "consent" in row else None,
+            face=str(row["value"]) if method is Method.FACE and "value" in row else "",
         )
         fields.in_order(put.valid_from, put.valid_to)
         self._once(put.digest, where, "value")
