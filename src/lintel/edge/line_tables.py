@@ -98,6 +98,7 @@ class MqttLine(_Line):
     """A connection to a broker, shared by all its devices. `ca` switches TLS on; `certificate` and `key` are ours.
 
     `rate`, `burst`: messages per second, and at once, that one device may send; what is above is dropped and counted.
+    `photo_url`: where its terminals fetch photos of persons, with `{person}` for the face's value; "": they are sent.
     """
 
     driver: Literal["mqtt_terminal"]
@@ -112,6 +113,7 @@ class MqttLine(_Line):
     key: Path | None = None
     rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
     burst: Annotated[int, Field(ge=1, le=100_000)] = 100
+    photo_url: Annotated[str, AfterValidator(photo_url)] = ""
 
 
 class BleLine(_Line):

@@ -35,12 +35,13 @@ _MOST_FOLDED = 256
 class Terminal:
     """One device. `names` are the ids it may call itself; `alive` is None until it has spoken or missed heartbeats.
 
-    The address of a device is its id in topics; other ids that it uses in payloads follow after "|".
+    The address of a device is its id in topics; other ids that it uses in payloads follow after "|". `turn` and `wiped`
+    are those of `persons.Presence`.
     """
 
     __slots__ = (
         "address", "alive", "burst", "clock_off", "clock_set", "device", "doors", "dropped", "lag", "names", "numbers",
-        "rate", "seen", "spec", "stamp", "tokens",
+        "rate", "seen", "spec", "stamp", "tokens", "turn", "wiped",
     )  # fmt: skip
 
     def __init__(self, device: Device, spec: MqttSpec, rate: float, burst: int) -> None:
@@ -54,11 +55,12 @@ class Terminal:
         self.clock_set = float("-inf")
         self.lag = Lag()
         self.numbers: dict[str, tuple[int, float]] = {}  # by message: the newest record's number and device time
-        self.dropped = 0
+        self.dropped = self.turn = self.wiped = 0
         self.rate, self.burst, self.tokens, self.stamp = rate, burst, float(burst), 0.0
 
     def came_on_line(self, now: float) -> None:
         """The device says so: what it held back comes now, and its clock may be that of a cold start."""
+        self.turn += 1
         self.lag.online(now)
         self.clock_set = float("-inf")
 

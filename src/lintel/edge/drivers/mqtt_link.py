@@ -19,8 +19,9 @@ from typing import Annotated, Any, Final
 import aiomqtt
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from lintel.edge import line_tables
 from lintel.edge.drivers.base import Line
 from lintel.edge.errors import ConfigError, Lost, Refused
 from lintel.edge.tables import mistakes_of
@@ -56,6 +57,7 @@ class Options:
     key: str = ""
     rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
     burst: Annotated[int, Field(ge=1, le=100_000)] = 100
+    photo_url: Annotated[str, AfterValidator(line_tables.photo_url)] = ""
 
 
 def options_of(line: Line) -> Options:

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 from asyncio import FIRST_COMPLETED
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -31,6 +33,7 @@ class Outgoing:
         self._zone = ZoneInfo(context.timezone)
         self._outbox: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue(_WAITING_REPLIES)
         self._waiting: dict[tuple[str, str], asyncio.Future[bool]] = {}
+        self._asked: dict[tuple[str, str], asyncio.Future[tuple[bool, JsonValue]]] = {}
 
     async def send(self) -> None:
         """Send what was posted, for ever."""
@@ -54,11 +57,39 @@ class Outgoing:
         if name is not None:
             self.post(*self._compose(terminal, terminal.spec.command[name], self._context.new_id(), seen=seen))
 
-    def answered(self, terminal: Terminal, order: str, good: bool) -> None:  # noqa: FBT001  the word of the device
+    def answered(self, terminal: Terminal, order: str, good: bool, document: JsonValue) -> None:  # noqa: FBT001  the word of the device
         """A device answered an order. Too late, or to somebody else's, it changes nothing any more."""
         waiting = self._waiting.get((terminal.device.id, order))
         if waiting is not None and not waiting.done():
             waiting.set_result(good)
+        asked = self._asked.get((terminal.device.id, order))
+        if asked is not None and not asked.done():
+            asked.set_result((good, document))
+
+    async def ask(
+        self, terminal: Terminal, command: Command, values: Mapping[str, JsonValue], longer: float, most: int
+    ) -> tuple[bool, JsonValue] | None:
+        """Send what is no order and wait for the answer, `longer` than usual (s); None: no answer came.
+
+        Raises NotSent where nothing has left, ValueError for one that is longer than `most` bytes.
+        """
+        number = self._context.new_id()[-LONGEST_ID:]
+        topic, payload = self._compose(terminal, command, number, more=values)
+        if len(payload) > most:
+            raise ValueError(f"a command of {len(payload)} bytes")
+        timeout = longer + (command.answer.timeout_s if command.answer is not None else 0.0)
+        key = (terminal.device.id, number)
+        answer = self._asked[key] = asyncio.get_running_loop().create_future()
+        either: set[asyncio.Future[tuple[bool, JsonValue]] | asyncio.Future[None]] = {answer, self._broken}
+        try:
+            if self._broken.done():
+                raise NotSent("the connection to the broker ended")
+            self._link.post(topic, payload)
+            await asyncio.wait(either, timeout=timeout, return_when=FIRST_COMPLETED)
+            return answer.result() if answer.done() else None
+        finally:
+            answer.cancel()
+            del self._asked[key]
 
     async def order(self, terminal: Terminal, command: Command, order: Order) -> Outcome:
         """Send an order once. Its outcome is unknown as soon as it may have left and no answer came in time."""
@@ -104,6 +135,7 @@ class Outgoing:
         *,
         order: Order | None = None,
         seen: Seen | None = None,
+        more: Mapping[str, JsonValue] = MappingProxyType({}),
     ) -> tuple[str, bytes]:
         gateway, address = self._context.gateway, terminal.address
         values: dict[str, JsonValue] = {"order_id": order_id, "device": address, "gateway": gateway}
@@ -116,6 +148,7 @@ class Outgoing:
             values |= {"channel": order.channel, "seconds": order.seconds, "text": order.text}
         if seen is not None:
             values["record"] = seen.raw_record
+        values |= more
         return fill(command.topic, address, gateway), body(command, values)
 
     def _local(self) -> str:

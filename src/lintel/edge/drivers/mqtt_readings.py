@@ -106,6 +106,7 @@ class Reader:
         if step >= _WRAP // 2:
             if time <= last_time:
                 return
+            terminal.wiped += 1
             self._facts.tell(Notice.SEQUENCE_RESET, terminal.device.id, f"{last} to {number}", now.mono)
         elif step > 1:
             self._facts.tell(Notice.SEQUENCE_GAP, terminal.device.id, f"{last} to {number}", now.mono)

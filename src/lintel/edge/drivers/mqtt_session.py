@@ -227,7 +227,7 @@ class Session:
                 mismatch = mismatch or heard.mismatch
             elif heard.answer is not None:
                 terminal.seen = now.mono
-                self.out.answered(terminal, *heard.answer)
+                self.out.answered(terminal, *heard.answer, document)
                 return False
             elif heard.message is not None:
                 seen = read(heard.message, document, self._reader.zone, now.wall)
@@ -261,6 +261,7 @@ class Session:
             if terminal.alive is False:
                 self._inlet.report(Fact(Notice.COMMS_RESTORED, terminal.device.id))
             terminal.alive = True
+            terminal.turn += 1
             if kind != "online":
                 self.out.say(terminal, terminal.spec.ask)
         self._watch_clock(terminal, seen, now)

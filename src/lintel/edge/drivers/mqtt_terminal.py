@@ -22,6 +22,7 @@ from typing import Final
 from lintel.edge.drivers import mqtt_link as link
 from lintel.edge.drivers.base import Context, Device, Driver, Inlet, Line
 from lintel.edge.drivers.mqtt_devices import Terminal, mistakes, routes
+from lintel.edge.drivers.mqtt_persons import PersonLists
 from lintel.edge.drivers.mqtt_session import Session
 from lintel.edge.errors import ConfigError, Lost, Refused
 from lintel.edge.model import Fact, Notice, Order, Outcome
@@ -44,16 +45,15 @@ def build(line: Line, devices: Sequence[Device], context: Context) -> Driver:
     return MqttTerminals(line, options, terminals, context)
 
 
-class MqttTerminals:
+class MqttTerminals(PersonLists):
     """The driver. What outlives a connection stands here: the devices and whether they are there."""
 
     def __init__(self, line: Line, options: link.Options, terminals: Sequence[Terminal], context: Context) -> None:
-        self.options, self.context = options, context
+        super().__init__(context, {t.device.id: t for t in terminals}, options.photo_url)
+        self.options = options
         self.client_id = options.client_id or f"{context.gateway}-{line.id}"
-        self.terminals = {t.device.id: t for t in terminals}
         self.routes = routes(terminals, context.gateway)
         self._password = context.passwords.get(line.id)
-        self._session: Session | None = None
         self._first = True
         self._ended: deque[float] = deque(maxlen=TAKEOVERS + 1)
         self._told_at = float("-inf")

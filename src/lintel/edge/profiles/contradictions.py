@@ -72,6 +72,7 @@ def _mqtt(mqtt: Row) -> Found:
     for key in ("ask", "set_clock"):
         if (name := text_at(mqtt, key)) and name not in commands:
             yield f"mqtt.{key}", f"expected the name of a command: {', '.join(commands)}"
+    yield from _persons(table_at(mqtt, "persons"), commands)
     names = [text_at(message, "name") for _, message in messages]
     for name in filter(None, names):
         if names.count(name) > 1:
@@ -118,6 +119,28 @@ def _command(where: str, command: Row) -> Found:
         yield f"{where}.answer.identity", "expected a pointer to the device's id: a topic does not name the device"
     if not any(answer.get(key) for key in ("ok", "ok_if_present", "failed")):
         yield f"{where}.answer.ok", "expected what a good answer looks like"
+
+
+def _persons(persons: Row, commands: Mapping[str, Row]) -> Found:
+    """Commands about persons are there, are answered, and say whom they mean; no other command may."""
+    about = {key: name for key in ("put", "update", "first", "drop", "query") if (name := text_at(persons, key))}
+    for key, name in about.items():
+        where, command = f"mqtt.persons.{key}", commands.get(name, {})
+        fillers = _fillers(command)
+        if name not in commands:
+            yield where, f"expected the name of a command: {', '.join(commands)}"
+        elif "answer" not in command:
+            yield where, "expected a command with an answer: what nobody confirms is stored nowhere"
+        elif key != "query" and not {"person_id", "person_ids", "persons"} & set(fillers):
+            yield where, "expected a command with a field 'person_id', 'person_ids' or 'persons'"
+        many = {"put": "batch", "drop": "drop_batch"}.get(key, "")
+        if name in commands and persons.get(many, 1) != 1 and not {"person_ids", "persons"} & set(fillers):
+            yield f"mqtt.persons.{many}", f"expected 1: the command {name!r} takes one person"
+    for name, command in commands.items():
+        if name not in about.values() and any(filler.startswith("person") for filler in _fillers(command)):
+            yield f"mqtt.command.{name}.field", "expected no field about persons: 'mqtt.persons' does not name it"
+    if ("query" in persons) != ("listing" in persons):
+        yield "mqtt.persons.listing", "expected together with 'query'"
 
 
 def _fillers(command: Row) -> list[str]:

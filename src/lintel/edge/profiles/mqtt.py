@@ -8,6 +8,8 @@ from pydantic import JsonValue
 
 from lintel.edge.errors import BadFrame
 from lintel.edge.profiles.fields import steps
+from lintel.edge.profiles.mqtt_people import OPTIONAL, answered_for, faces_of
+from lintel.edge.profiles.mqtt_people import values as people
 from lintel.edge.profiles.mqtt_read import Seen, answered, decode, names, read, recognise, says_something, text
 from lintel.edge.profiles.mqtt_spec import DEVICE, GATEWAY, Command, Message, MqttSpec
 from lintel.edge.profiles.samples import Meaning
@@ -33,6 +35,8 @@ def body(command: Command, values: Mapping[str, JsonValue]) -> bytes:
         _put(document, pointer, literal)
     for pointer, filler in command.field.items():
         value = values["record" if filler == "record_text" else filler]
+        if value is None and filler in OPTIONAL:
+            continue
         if filler == "record_text":
             value = text(value)
         elif isinstance(value, float) and value.is_integer():
@@ -61,7 +65,8 @@ def understand(spec: MqttSpec, topic: str, data: bytes) -> list[Meaning]:
             stated = names(answer.identity, document) or []
             device = next((n for n in [*heard, *stated] if n), "")
             said = {} if answer.correlate is None else {"order_id": told[0]}
-            return [{"kind": "answer", "command": verb, "device": device, **said, "ok": told[1]}]
+            about = answered_for(spec.persons, verb, document, good=told[1])
+            return [{"kind": "answer", "command": verb, "device": device, **said, "ok": told[1], **about}]
     return []
 
 
@@ -94,6 +99,8 @@ def compose(spec: MqttSpec, order: Meaning) -> tuple[str, bytes]:
         device, gateway = str(values["device"]), str(values["gateway"])
         if command.reply_to is not None:
             values["reply_to"] = fill(command.reply_to, device, gateway)
+        if spec.persons is not None and "persons" in order:
+            values |= people(spec.persons, faces_of(order["persons"]))
         return fill(command.topic, device, gateway), body(command, values)
     except KeyError as error:
         raise ValueError(f"expected {error} in the order") from None

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from lintel.edge.profiles.fields import STRICT, Name, Pointer, Text
+from lintel.edge.profiles.mqtt_people_spec import ManyFiller, PersonFiller, Persons
 
 DEVICE: Final = "{device}"
 GATEWAY: Final = "{gateway}"
@@ -42,6 +43,9 @@ Filler = Literal[
 `record` is the device's record id in the JSON type in which it came, `record_text` the same as a string, `now_local`
 `YYYY-MM-DD HH:MM:SS` in the site's time zone, `seconds` a number, `reply_to` the command's own `reply_to`.
 """
+
+AnyFiller = Filler | PersonFiller | ManyFiller
+"""Also about persons: only in the commands that `persons` names."""
 
 PRESENTATIONS: Final = ("face", "qr", "card")
 
@@ -140,7 +144,7 @@ class Command:
 
     topic: Topic
     literal: Mapping[Pointer, Literal_] = field(default_factory=dict)
-    field: Mapping[Pointer, Filler] = field(default_factory=dict)
+    field: Mapping[Pointer, AnyFiller] = field(default_factory=dict)
     plain: Annotated[str, Field(max_length=256)] | None = None
     reply_to: Topic | None = None
     answer: Answer | None = None
@@ -155,6 +159,7 @@ class MqttSpec:
     `set_clock` names the one that sets the device's clock: sent when it comes on line, daily, and while it is off.
     `enforces_validity`: whether the terminal itself stops admitting an expired person while it is off line.
     `plain`: a payload that is no JSON is a text; such as `ON`, which the pointer "" finds.
+    `persons`: how its own person list is kept; without, it has none that we know of.
     `unconfirmed` lists what no document or device has confirmed yet; the operator sees it.
     """
 
@@ -167,6 +172,7 @@ class MqttSpec:
     ask: Name | None = None
     set_clock: Name | None = None
     plain: bool = False
+    persons: Persons | None = None
     unconfirmed: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
 
     @property
