@@ -3,39 +3,28 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lintel import __version__
 from lintel.edge import control
 from lintel.edge.clock import Clock
 from lintel.edge.config import Config
+from lintel.edge.devices import Running
 from lintel.edge.digests import Digester
-from lintel.edge.drivers.base import Device, Driver, Line
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health
 from lintel.edge.model import ClockState, Event, Notice, Stream
 from lintel.edge.store import SiteData, Store, StoreError, import_audit
-from lintel.edge.supervisor import Keeper
 
 KEPT_S = 3.0
 """Seconds that an operator waits for the disk to have a lockdown; a hung one never answers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """One line at work."""
-
-    line: Line
-    driver: Driver
-    keeper: Keeper
-    devices: Sequence[Device]
-
-
-@dataclass(frozen=True, slots=True)
 class Answers:
-    """One method for each request; `serving` opens the socket."""
+    """One method for each request; `serving` opens the socket. `more`: those of other rooms."""
 
     config: Config
     store: Store
@@ -44,6 +33,7 @@ class Answers:
     health: Health
     digest: Digester
     lines: Sequence[Running]
+    more: Mapping[str, control.Handler] = field(default_factory=dict)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -54,6 +44,7 @@ class Answers:
             "allowlist.import": self._import,
             "lockdown": self._lockdown,
             "fire.reset": self._fire_reset,
+            **self.more,
         }
         async with control.serve(self.config.state_dir, handlers, {"watch": self._watch}):
             yield

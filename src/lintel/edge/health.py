@@ -37,6 +37,15 @@ class Health:
     measures: dict[tuple[str, str], float] = field(default_factory=dict)
     """The newest by (device, measure)."""
 
+    links: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    """Whether a device can be reached ("up", "lost") and since when, by (device, ""), or ("", line)."""
+    seen: dict[str, float] = field(default_factory=dict)
+    """When a device last said something (Unix seconds)."""
+
+    def link(self, device: str, line: str = "") -> tuple[str, float | None]:
+        """State and since when (Unix seconds; None: since the start)."""
+        return self.links.get((device, line), ("up", None))
+
     def count(self, what: str, *labels: str, n: int = 1) -> None:
         """Count something; `what` is a key of the table above."""
         self.counters[(what, *labels)] += n
@@ -53,8 +62,11 @@ class Health:
         """One order and what became of it."""
         self.counters[("orders", door, outcome)] += 1
 
-    def notice(self, fact: Fact) -> None:
-        """One notice; conditions of the box stay visible until `cleared`."""
+    def notice(self, fact: Fact, at: float = 0.0) -> None:
+        """One notice, at Unix seconds; conditions of the box stay visible until `cleared`."""
+        if fact.notice in (Notice.COMMS_LOST, Notice.COMMS_RESTORED):
+            state = "lost" if fact.notice is Notice.COMMS_LOST else "up"
+            self.links[fact.device, "" if fact.device else fact.detail] = state, at
         self.counters[("notices", fact.device, fact.notice)] += fact.count
         if fact.notice in _STANDING:
             self.standing[fact.notice] = fact.detail

@@ -81,7 +81,7 @@ class Ledger:
         """
         silent = fact.notice is Notice.DURESS
         if not silent:
-            self.health.notice(fact)
+            self.health.notice(fact, self.clock.now().wall)
         now = self.clock.now()
         stream = Stream.TELEMETRY if fact.notice in _MINOR else Stream.ALARM
         event = Event(

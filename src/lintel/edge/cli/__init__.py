@@ -21,6 +21,7 @@ _COMMANDS = {
     "simulate": "simulate",
     "pass": "passes",
     "profile": "profiles",
+    "device": "devices",
     "allowlist": "allowlist",
     "journal": "journal",
 }

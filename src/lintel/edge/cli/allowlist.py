@@ -1,6 +1,7 @@
 """`lintel allowlist import`, `export` and `show`: who may pass, as files."""
 
 import asyncio
+import base64
 import csv
 import io
 import json
@@ -14,6 +15,9 @@ import typer
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.errors import ConfigError, Mistake, StoreError
 from lintel.edge.text import told, tr
+
+PHOTOS_AT_ONCE = 1 << 20
+"""Bytes of photos in one request: the gateway's doors wait behind no more."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,9 +56,15 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
         str,
         typer.Option(help=tr("Where dates begin; a running gateway knows.", "日期所在时区,运行中的网关自知。")),
     ] = "",
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            help=tr("Folder of JPEG photos, each named by its face's value.", "照片文件夹(JPEG,以人脸凭证的值命名)。")
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Exit 1 when a row was wrong."""
+    """Exit 1 when a row or a photo was wrong."""
     from lintel.edge.schedules import zone  # noqa: PLC0415  loads zoneinfo
     from lintel.edge.store.transfer import read_text  # noqa: PLC0415  loads the store
 
@@ -70,6 +80,9 @@ def import_(  # noqa: PLR0917  typer gives every option by its name
     except ValueError as error:
         raise ConfigError("--timezone", [Mistake("timezone", str(error))]) from None
     answer = _send(state, params, where)
+    if photos is not None and not (answer["mistakes"] and not partial):
+        answer["photos"], wrong = _send_photos(state, photos)
+        answer["mistakes"] += wrong
     if as_json:
         print_json(answer)
     else:
@@ -100,6 +113,62 @@ def _send(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str,
 
     answer: dict[str, Any] = call(state, "allowlist.import", params)
     return answer
+
+
+def _send_photos(state: Path, folder: Path) -> tuple[int, list[list[str]]]:
+    """A few at a time, as `_send`; how many there were, and what was wrong."""
+    from lintel.edge.store.faces import LARGEST_PHOTO  # noqa: PLC0415  loads the store
+
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg") and p.is_file())
+    except OSError as error:
+        raise ConfigError(str(folder), [Mistake("--photos", f"expected a readable file: {error.strerror}")]) from None
+    mistakes: list[list[str]] = []
+    batch: list[tuple[str, bytes]] = []
+    size = 0
+    for file in files:
+        try:
+            with file.open("rb") as handle:
+                photo = handle.read(LARGEST_PHOTO + 1)
+        except OSError as error:
+            mistakes.append([file.name, f"expected a readable file: {error.strerror}"])
+            continue
+        if batch and size + len(photo) > PHOTOS_AT_ONCE:
+            mistakes += _put_photos(state, batch)
+            batch, size = [], 0
+        batch.append((file.stem, photo))
+        size += len(photo)
+    if batch:
+        mistakes += _put_photos(state, batch)
+    return len(files), mistakes
+
+
+def _put_photos(state: Path, photos: list[tuple[str, bytes]]) -> list[list[str]]:
+    from lintel.edge.store import state_lock  # noqa: PLC0415  loads the store
+
+    try:
+        with state_lock(state):
+            return asyncio.run(_keep_photos(state, photos))
+    except StoreError as error:
+        if error.word != "state_locked":
+            raise
+    from lintel.edge.control import call  # noqa: PLC0415  needs a daemon
+
+    sent = [[name, base64.b64encode(photo).decode()] for name, photo in photos]
+    wrong: list[list[str]] = call(state, "allowlist.photos", {"photos": sent})["mistakes"]
+    return wrong
+
+
+async def _keep_photos(state: Path, photos: list[tuple[str, bytes]]) -> list[list[str]]:
+    from lintel.edge.digests import Digester  # noqa: PLC0415  without a daemon
+    from lintel.edge.store import Store, derive, state_key  # noqa: PLC0415  loads the store
+
+    key = state_key(state)
+    store = Store.open(state, key)
+    try:
+        return [[m.where, m.expected] for m in await store.faces.put(photos, Digester(derive(key, "digest")))]
+    finally:
+        await store.close()
 
 
 async def _apply(state: Path, params: dict[str, Any], zone: tzinfo | None) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""The person lists of all terminals, each kept by a task of its own; and the photos that nobody needs any more."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from lintel.edge.clock import Clock
+from lintel.edge.digests import Digester
+from lintel.edge.errors import StoreError
+from lintel.edge.model import Fact, Method
+from lintel.edge.persons import KeepsPersons
+from lintel.edge.roster.keeper import ListKeeper
+from lintel.edge.store import Store
+from lintel.edge.store.uses import split_digest
+
+log = logging.getLogger(__name__)
+
+SWEEP_S: Final = 10.0
+"""A photo whose person lost the credential or the consent is off the disk so many seconds later."""
+
+
+class Lists:
+    """`run` keeps them all. `keepers` by device."""
+
+    def __init__(
+        self,
+        devices: Sequence[tuple[str, Sequence[str], KeepsPersons]],
+        *,
+        store: Store,
+        clock: Clock,
+        digest: Digester,
+        report: Callable[[Fact], None],
+    ) -> None:
+        """`devices`: the id, the door groups of its door, and the driver, of each that may keep a list."""
+        self._store, self._digest = store, digest
+        self.keepers: Mapping[str, ListKeeper] = {
+            device: ListKeeper(device, groups, driver=driver, keeping=keeping, store=store, clock=clock,
+                               report=report, key_of=self._key)
+            for device, groups, driver in devices
+            if (keeping := driver.keeping(device)) is not None
+        }  # fmt: skip
+
+    def _key(self, name: str) -> int:
+        """A row's key for somebody who is on no list of ours: that of the face which such a person would have."""
+        try:
+            return split_digest(self._digest(Method.FACE, name))[0]
+        except ValueError:  # no credential can be called so
+            return split_digest(self._digest(Method.FACE, name.encode().hex()[:128] or "-"))[0]
+
+    async def run(self) -> None:
+        """For ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep(), name="photos")
+            for device, keeper in self.keepers.items():
+                tasks.create_task(keeper.run(), name=f"persons {device}")
+
+    async def _sweep(self) -> None:
+        """At the start, and after each change of the allowlist."""
+        seen = -1
+        while True:
+            revision = self._store.allowlist.revision
+            if revision != seen:
+                try:
+                    await self._store.roster.read(self._store.faces.sweep)
+                    seen = revision
+                except (StoreError, OSError) as error:
+                    log.warning("photos that nobody needs could not be removed: %s", error)
+            await asyncio.sleep(SWEEP_S)
