@@ -30,8 +30,14 @@ LEVELS = ("base", "lines", "demo", "dev")
 PROGRAMS: Mapping[str, Mapping[str, str]] = {
     "base": {},
     "lines": {},
-    "demo": {"mosquitto": "mosquitto"},
-    "dev": {"mosquitto": "mosquitto", "strace": "strace", "systemd-analyze": "systemd", "git": "git"},
+    "demo": {"mosquitto": "mosquitto", "dbus-daemon": "dbus-daemon"},
+    "dev": {
+        "mosquitto": "mosquitto",
+        "dbus-daemon": "dbus-daemon",
+        "strace": "strace",
+        "systemd-analyze": "systemd",
+        "git": "git",
+    },
 }
 """Program -> Debian package, for each level."""
 
@@ -122,8 +128,8 @@ def programs(level: str) -> None:
         )
         raise Failed
     say(
-        f"{names} is not installed (`apt-get install {names}` as root); the demo will use a broker of its own",
-        f"未安装 {names}（以 root 运行 `apt-get install {names}`）；演示用内置代理",
+        f"{names} is not installed (`apt-get install {names}` as root); the demo does without",
+        f"未安装 {names}（以 root 运行 `apt-get install {names}`）；演示将不使用它",
     )
 
 

@@ -233,6 +233,7 @@ def test_the_demo_holds_what_the_gateway_needs(box: Box) -> None:
     box.python()
     box.uv()
     box.program("mosquitto", "#!/bin/sh\n")
+    box.program("dbus-daemon", "#!/bin/sh\n")
     box.run("--verbose", "demo")
     first = box.calls()
     assert box.run("run") == (0, "[run]", "")
@@ -257,9 +258,23 @@ def test_each_command_gets_what_it_needs(box: Box, words: list[str], level: str)
     box.python()
     box.uv()
     box.program("mosquitto", "#!/bin/sh\n")
+    box.program("dbus-daemon", "#!/bin/sh\n")
     assert box.run(*words)[:2] == (0, "".join(f"[{word}]" for word in words))
     stamps = {path.name for path in (box.clone / ".venv").glob(".lintel-*")}
     assert stamps == ({".lintel-base"} if level == "base" else {".lintel-base", ".lintel-lines", ".lintel-demo"})
+
+
+def test_the_packages_of_more_lines_are_asked_for_by_name(box: Box) -> None:
+    box.python()
+    box.uv()
+    assert box.run("run", LINTEL_LEVEL="lines")[0] == 0
+    assert {p.name for p in (box.clone / ".venv").glob(".lintel-*")} == {".lintel-base", ".lintel-lines"}
+    first = box.calls()
+    assert box.run("run")[0] == 0
+    assert box.calls() == first, "they stay, and a gateway without them needs nothing else"
+    status, _, err = box.run("run", LINTEL_LEVEL="all")
+    assert status == 2
+    assert "base or lines" in err
 
 
 def test_tests_say_what_they_miss(box: Box) -> None:
@@ -278,7 +293,7 @@ def test_programs_of_others_have_environments_of_their_own(box: Box) -> None:
     """Their modules' names clash. A complete one is kept; one without its stamp, or with other pins, is made anew."""
     box.python()
     box.uv()
-    for name in ("mosquitto", "strace", "systemd-analyze", "git"):
+    for name in ("mosquitto", "dbus-daemon", "strace", "systemd-analyze", "git"):
         box.program(name, "#!/bin/sh\n")
     peers = box.clone / ".venv-peers"
     names = {"osdp-c", "osdp", "locks"}
@@ -304,7 +319,7 @@ def test_the_demo_goes_on_without_a_program_of_others(box: Box) -> None:
     """The tests do not."""
     box.python()
     box.uv('case "$*" in *.venv-peers*) exit 2 ;; esac')
-    for name in ("mosquitto", "strace", "systemd-analyze", "git"):
+    for name in ("mosquitto", "dbus-daemon", "strace", "systemd-analyze", "git"):
         box.program(name, "#!/bin/sh\n")
     status, out, err = box.run("demo")
     assert (status, out) == (0, "[demo]")

@@ -84,7 +84,7 @@ class BlueZ:
             await device.drop()
         self._bus.disconnect()
         with contextlib.suppress(Exception):  # the bus may have gone first
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  dbus-fast leaves it open
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     def export(self, path: str, interface: ServiceInterface) -> None:
         """Put an object on the bus."""
