@@ -1,8 +1,23 @@
-"""What only an OSDP bus has: a card opens a relay, a channel that must be secure, readers that come and go."""
+"""What only an OSDP bus has: polled readers, a channel that must be secure, inputs, readers that come and go."""
 
-from lintel.edge.model import Action, Method, Outcome
-from tests.edge.drivers.contract import DIGEST, until
-from tests.edge.drivers.osdp_rig import on_bus, order
+import asyncio
+import gc
+import logging
+import time
+from dataclasses import replace
+
+import pytest
+
+from lintel.edge.drivers import osdp_voice
+from lintel.edge.drivers.base import Device, Line
+from lintel.edge.drivers.osdp import CURRENT, FRESH, Osdp, build
+from lintel.edge.errors import ConfigError, StoreError
+from lintel.edge.model import Action, Contact, ContactKind, Direction, DoorState, Method, Notice, Order, Outcome, Reason
+from lintel.edge.profiles import builtin
+from lintel.simulators.osdp_pd import Lie
+from lintel.simulators.osdp_wire import Say
+from tests.edge.drivers.contract import DIGEST, Recorder, context, running, until
+from tests.edge.drivers.osdp_rig import Readers, notices, on_bus, order
 
 
 def test_a_card_and_an_order(tmp_path):
@@ -15,3 +30,475 @@ def test_a_card_and_an_order(tmp_path):
         assert not inlet.facts
 
     on_bus(tmp_path, scene)
+
+
+def test_the_right_reader_speaks_for_its_door(tmp_path):
+    async def scene(rig, driver, inlet):
+        values = [rig.card(100 + n, n) for n in range(8)]
+        await until(lambda: len(inlet.readings) == 8)
+        found = {(r.device, r.door, r.digest) for r in inlet.readings}
+        assert found == {(f"r{n}", f"door-{n}", DIGEST(Method.CARD, v)) for n, v in enumerate(values)}
+        for n in range(8):
+            assert await driver.execute(order(Action.OPEN, n)) is Outcome.EXECUTED
+        assert rig.outputs() == [(n, 5) for n in range(8)]
+
+    on_bus(tmp_path, scene, 8)
+
+
+def test_every_order_as_the_reader_is_told_it(tmp_path):
+    async def scene(rig, driver, inlet):
+        for action in (Action.OPEN, Action.HOLD, Action.RELEASE, Action.BEEP):
+            assert await driver.execute(order(action, seconds=4.0)) is Outcome.EXECUTED
+        assert await driver.execute(order(Action.SHOW, text="COME IN", seconds=5.0)) is Outcome.EXECUTED
+        told = [(event, more) for _, event, more in rig.told if event in ("output", "buzzer", "text", "led")]
+        assert [(e, m.get("control")) for e, m in told[:4]] == [
+            ("output", 5),
+            ("led", None),
+            ("output", 2),
+            ("output", 1),
+        ]
+        assert told[0][1]["seconds"] == 4.0
+        assert told[1][1] == {"reader": 0, "led": 0, "colour": "green", "seconds": 4.0}
+        assert [e for e, _ in told[4:]] == ["buzzer", "text"]
+        assert told[5][1]["text"] == "COME IN"
+        for refused in (
+            order(Action.OPEN, channel=1),
+            order(Action.SHOW, text="你好"),
+            order(Action.SHOW, text=""),
+        ):
+            assert await driver.execute(refused) is Outcome.REFUSED_BY_DEVICE
+        foreign = Order("o", "d", "nobody", Action.OPEN, time.monotonic() + 1)
+        assert await driver.execute(foreign) is Outcome.NOT_SENT
+
+    on_bus(tmp_path, scene, changes={"green_on_open": True})
+
+
+def test_cards_in_every_form(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.say(Say.RAW, bytes.fromhex("00011a0012345640"))  # wrong parity
+        rig.say(Say.RAW, bytes.fromhex("00002000deadbeef"))  # 32 bits: known to nobody
+        rig.say(Say.FMT, b"\x00\x00\x0812345678")
+        rig.say(Say.FMT, b"\x00\x00\x04\xe4\xbd\xa0\x21")
+        rig.say(Say.RAW, b"\x00\x01\x1a\x00\x12")  # its length lies
+        await until(lambda: len(inlet.readings) == 4)
+        await until(lambda: Notice.FRAME_ERROR in notices(inlet))
+        assert [(r.fault, r.digest) for r in inlet.readings] == [
+            (Reason.BAD_FORMAT, b""),
+            (None, DIGEST(Method.CARD, "32:DEADBEEF")),
+            (None, DIGEST(Method.CARD, "12345678")),
+            (Reason.BAD_FORMAT, b""),
+        ]
+        assert all(r.method is Method.CARD for r in inlet.readings)
+
+    on_bus(tmp_path, scene)
+
+
+def test_keys_become_a_pin(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.press("12")
+        rig.press("34#")
+        rig.press("99*56#")
+        rig.press("1" * 17 + "#")
+        await until(lambda: len(inlet.readings) == 3)
+        assert [(r.method, r.digest, r.fault) for r in inlet.readings] == [
+            (Method.PIN, DIGEST(Method.PIN, "1234"), None),
+            (Method.PIN, DIGEST(Method.PIN, "56"), None),
+            (Method.PIN, b"", Reason.BAD_FORMAT),
+        ]
+
+    on_bus(tmp_path, scene)
+
+
+async def held(rig, driver, inlet):
+    for _ in range(4):
+        rig.card(1)
+    rig.card(2)
+    await until(lambda: len(inlet.readings) >= 2 and not rig.pds[0].queue)
+    assert len(inlet.readings) == 2
+    await asyncio.sleep(0.6)
+    rig.card(1)
+    await until(lambda: len(inlet.readings) == 3)
+    assert inlet.readings[0].digest == inlet.readings[2].digest != inlet.readings[1].digest
+
+
+def test_a_card_that_is_held_is_one_presentation_and_later_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(osdp_voice, "AGAIN_S", 0.4)
+    on_bus(tmp_path, held)
+
+
+def test_control_without_that_memory_a_held_card_is_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(osdp_voice, "AGAIN_S", 0.0)
+    monkeypatch.setattr(osdp_voice, "UNDECIDED_S", 0.0)
+    with pytest.raises(AssertionError):
+        on_bus(tmp_path, held)
+
+
+def test_a_full_door_holds_its_own_reader_only(tmp_path):
+    async def scene(rig, driver, inlet):
+        inlet.gate.clear()
+        for number in range(30):
+            rig.card(number)
+        await until(lambda: driver.bus.peripherals[0].hold)
+        await asyncio.sleep(0.3)
+        kept = len(rig.pds[0].queue)
+        assert kept >= 25  # the reader itself keeps them
+        await asyncio.sleep(0.3)
+        assert len(rig.pds[0].queue) == kept
+        assert await driver.execute(order(Action.OPEN, 1)) is Outcome.EXECUTED
+        assert await driver.execute(order(Action.OPEN, 0)) is Outcome.EXECUTED
+        inlet.gate.set()
+        await until(lambda: len(inlet.readings) == 30, 10.0)
+        assert len({r.digest for r in inlet.readings}) == 30
+        assert not inlet.facts
+
+    on_bus(tmp_path, scene, 2)
+
+
+def test_control_a_reader_that_is_not_held_loses_cards(tmp_path, monkeypatch):
+    monkeypatch.setattr(osdp_voice.Voice, "_hold", lambda self, on: None)
+    with pytest.raises(AssertionError):
+        test_a_full_door_holds_its_own_reader_only(tmp_path)
+
+
+def test_inputs_and_tamper(tmp_path):
+    async def scene(rig, driver, inlet):
+        await until(lambda: inlet.doors)  # asked when the reader came up
+        assert inlet.doors == [DoorState("r0", 1, False)]
+        assert inlet.contacts == []
+        rig.say(Say.ISTATR, b"\x01\x00")
+        rig.say(Say.ISTATR, b"\x01\x00")
+        rig.say(Say.ISTATR, b"\x00\x01")
+        rig.say(Say.LSTATR, b"\x01\x00")
+        rig.say(Say.LSTATR, b"\x00\x01")
+        await until(lambda: len(inlet.contacts) == 5)
+        exit_, tamper, power = ContactKind.EXIT, ContactKind.TAMPER, ContactKind.POWER
+        assert inlet.contacts == [
+            Contact("r0", exit_, True, "door-0"),
+            Contact("r0", exit_, False, "door-0"),
+            Contact("r0", tamper, True, "door-0"),
+            Contact("r0", tamper, False, "door-0"),
+            Contact("r0", power, True, "door-0"),
+        ]
+        assert inlet.doors[1:] == [DoorState("r0", 1, True)]
+        rig.bus.cut()
+        await until(lambda: inlet.doors[-1] == DoorState("r0", 1, None))
+        assert inlet.contacts[-1] == Contact("r0", exit_, None, "door-0")
+
+    on_bus(tmp_path, scene)
+
+
+def test_an_exit_button_of_a_reader_that_is_not_trusted_opens_nothing(tmp_path):
+    async def scene(rig, driver, inlet):
+        await until(lambda: Notice.INSTALL_WINDOW_CLOSED in notices(inlet))
+        rig.say(Say.ISTATR, b"\x01\x01")
+        rig.say(Say.LSTATR, b"\x01\x00")
+        value = rig.card(1)
+        await until(lambda: inlet.readings and inlet.contacts)
+        await asyncio.sleep(0.2)
+        assert {c.kind for c in inlet.contacts} == {ContactKind.TAMPER}  # an alarm may come from anybody
+        assert not inlet.doors
+        assert [(r.fault, r.digest) for r in inlet.readings] == [(Reason.DEVICE_UNTRUSTED, b"")]
+        assert DIGEST(Method.CARD, value) not in inlet.digests()
+        assert await driver.execute(order(Action.OPEN)) is Outcome.NOT_SENT
+        assert rig.outputs() == []
+
+    async def stage():
+        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
+        rig.pds[0].settings.enforce = False
+        driver = rig.build()
+        try:
+            async with running(driver, inlet):
+                await scene(rig, driver, inlet)
+        finally:
+            rig.bus.close()
+
+    asyncio.run(stage())
+
+
+# ---- readers and lines that come and go
+
+
+def test_a_reader_that_goes_and_comes_is_told_once_each_and_is_back_soon(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.stations[1].power(on=False)
+        await until(lambda: inlet.facts, 5.0)
+        await asyncio.sleep(1.5)
+        assert [(f.notice, f.device) for f in inlet.facts] == [(Notice.COMMS_LOST, "r1")]
+        value = rig.card(5, 0)  # the neighbour is none the worse
+        await until(lambda: DIGEST(Method.CARD, value) in inlet.digests(), 1.0)
+        rig.stations[1].power(on=True)
+        begin = time.monotonic()
+        await until(lambda: len(inlet.facts) == 2, 5.0)
+        assert time.monotonic() - begin < 3.0
+        assert [(f.notice, f.device) for f in inlet.facts][1:] == [(Notice.COMMS_RESTORED, "r1")]
+        assert await driver.execute(order(Action.OPEN, 1)) is Outcome.EXECUTED
+
+    on_bus(tmp_path, scene, 2)
+
+
+def test_a_reader_that_never_came_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("lintel.edge.drivers.osdp.APPEAR_S", 0.3)
+
+    async def scene(rig, driver, inlet):
+        rig.stations[0].power(on=False)
+        await until(lambda: inlet.facts)
+        assert [(f.notice, f.device) for f in inlet.facts] == [(Notice.COMMS_LOST, "r0")]
+
+    on_bus(tmp_path, scene, secure=False)
+
+
+def test_b5_unplugged_between_order_and_answer_is_unknown_and_never_repeated(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.stations[0].turnaround = 0.1
+        asked = asyncio.create_task(driver.execute(order(Action.OPEN)))
+        await until(rig.outputs)
+        rig.bus.cut()
+        assert await asyncio.wait_for(asked, 2) is Outcome.UNKNOWN_OUTCOME
+        rig.stations[0].turnaround = 0.002
+        rig.bus.plug(tmp_path / "bus")
+        begin = time.monotonic()
+        await until(lambda: driver.bus.peripherals[0].usable and inlet.ups == 2, 5.0)
+        assert time.monotonic() - begin < 5.0
+        assert rig.outputs() == [(0, 5)]
+        assert notices(inlet) == [Notice.COMMS_LOST, Notice.COMMS_RESTORED]
+
+    on_bus(tmp_path, scene)
+
+
+def test_b5_a_line_that_is_another_now_is_left_and_a_swapped_reader_is_not_met(tmp_path):
+    async def scene(rig, driver, inlet):
+        other = Readers(tmp_path / "other", keyed=False)
+        other.pds[0].settings.key = bytes.fromhex("00112233445566778899aabbccddee01")
+        try:
+            rig.link.unlink()
+            rig.link.symlink_to((tmp_path / "other").resolve())
+            await until(lambda: Notice.READER_KEY_LOST in notices(inlet), 5.0)
+            assert Notice.COMMS_LOST in notices(inlet)
+            other.card(1)
+            assert await driver.execute(order(Action.OPEN)) is Outcome.NOT_SENT
+            assert other.outputs() == []
+            assert not inlet.readings
+        finally:
+            other.bus.close()
+
+    on_bus(tmp_path, scene)
+
+
+def test_an_echoing_adapter(tmp_path):
+    async def scene(rig, driver, inlet):
+        value = rig.card(3)
+        await until(lambda: inlet.readings)
+        assert inlet.digests() == [DIGEST(Method.CARD, value)]
+        assert await driver.execute(order(Action.OPEN)) is Outcome.EXECUTED
+
+    async def stage():
+        rig, inlet = Readers(tmp_path / "bus"), Recorder()
+        rig.bus._echo = True
+        driver = rig.build()
+        try:
+            async with running(driver, inlet):
+                await until(lambda: driver.bus.peripherals[0].usable)
+                await scene(rig, driver, inlet)
+        finally:
+            rig.bus.close()
+
+    asyncio.run(stage())
+
+
+def test_noise_is_said_once_and_costs_little(tmp_path):
+    async def scene(rig, driver, inlet):
+        noise, shares = bytes(range(256)), []
+        for _ in range(3):
+            begin, before = time.monotonic(), time.process_time()
+            while time.monotonic() < begin + 0.7:
+                rig.bus.panel.hear(noise[:64])
+                await asyncio.sleep(0.0055)  # the speed of 115200 baud
+            shares.append((time.process_time() - before) / (time.monotonic() - begin))
+        value = rig.card(9)
+        await until(lambda: DIGEST(Method.CARD, value) in inlet.digests(), 5.0)
+        assert notices(inlet).count(Notice.FRAME_ERROR) == 1
+        assert min(shares) < 0.25  # with the simulated reader in the same process
+
+    on_bus(tmp_path, scene)
+
+
+# ---- keys
+
+
+def install(rig, reader: int = 0, seconds: float = 60.0) -> Order:
+    return Order("o", f"door-{reader}", f"r{reader}", Action.INSTALL, time.monotonic() + 2, seconds=seconds)
+
+
+def empty(tmp_path, scene, **settings):
+    """A reader in its install mode, and a panel without its key."""
+
+    async def stage():
+        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
+        rig.pds[0].settings.install = True
+        driver = rig.build()
+        try:
+            async with running(driver, inlet):
+                await scene(rig, driver, inlet)
+        finally:
+            rig.bus.close()
+
+    asyncio.run(stage())
+
+
+def test_a_key_is_written_before_it_leaves_and_survives_a_restart(tmp_path):
+    async def scene(rig, driver, inlet):
+        await until(lambda: Notice.INSTALL_WINDOW_CLOSED in notices(inlet))
+        assert rig.keys.writes == []
+        sent = []
+        rig.bus.tap = lambda panel, frame: sent.append((len(frame), list(rig.keys.writes))) or frame
+        assert await driver.execute(install(rig)) is Outcome.EXECUTED
+        await until(lambda: driver.bus.peripherals[0].usable, 5.0)
+        await until(lambda: len(rig.keys.writes) == 3)
+        (written,) = [writes for size, writes in sent if size == 46]  # KEYSET
+        assert written == [("r0", FRESH, True)]
+        assert rig.keys.writes[1:] == [("r0", CURRENT, True), ("r0", FRESH, False)]
+        assert rig.keys.kept == {("r0", CURRENT): rig.pds[0].settings.key}
+        assert Notice.KEY_SET in notices(inlet)
+        value = rig.card(1)
+        await until(lambda: DIGEST(Method.CARD, value) in inlet.digests())
+
+    async def again(rig, driver, inlet):
+        await until(lambda: driver.bus.peripherals[0].usable, 5.0)
+        rig.pds[0].lies = {Lie.NO_ENCRYPTION, Lie.NO_CHANNEL}
+        rig.pds[0].forget()
+        await until(lambda: Notice.LINK_DOWNGRADE in notices(inlet), 5.0)
+        rig.card(2)
+        await asyncio.sleep(0.5)
+        assert not inlet.readings
+
+    async def stage():
+        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
+        rig.pds[0].settings.install = True
+        try:
+            driver = rig.build()
+            async with running(driver, inlet):
+                await scene(rig, driver, inlet)
+            driver, inlet = rig.build(), Recorder()
+            async with running(driver, inlet):
+                await again(rig, driver, inlet)
+        finally:
+            rig.bus.close()
+
+    asyncio.run(stage())
+
+
+def test_a_key_that_can_not_be_written_does_not_leave(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.keys.error = StoreError("disk_full", "no")
+        await driver.execute(install(rig))
+        await until(lambda: Notice.DEVICE_FAULT in notices(inlet), 5.0)
+        await asyncio.sleep(0.5)
+        assert rig.pds[0].settings.key is None
+        assert not driver.bus.peripherals[0].usable
+
+    empty(tmp_path, scene)
+
+
+def test_a_key_that_could_be_guessed_is_neither_written_nor_sent(tmp_path):
+    async def scene(rig, driver, inlet):
+        driver._make_key = lambda size: bytes(range(size))
+        await driver.execute(install(rig))
+        await until(lambda: Notice.WEAK_KEY in notices(inlet), 5.0)
+        await asyncio.sleep(0.5)
+        assert rig.pds[0].settings.key is None
+        assert rig.keys.writes == []
+
+    empty(tmp_path, scene)
+
+
+def test_keys_are_the_systems_random_bytes():
+    profile = builtin()["osdp-generic"]
+    driver = build(Line("b", "osdp", {"path": "/dev/x"}), [Device("r", "0", "d", Direction.IN, profile)], context())
+    assert isinstance(driver, Osdp)
+    made = {driver._make_key(16) for _ in range(50)}
+    assert len(made) == 50
+
+
+def test_a_window_for_a_model_without_a_channel_is_refused(tmp_path):
+    async def scene(rig, driver, inlet):
+        assert await driver.execute(install(rig)) is Outcome.REFUSED_BY_DEVICE
+        rig.card(1)
+        await until(inlet.digests)  # all the same, such a model is used as it is
+
+    async def stage():
+        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
+        rig.pds[0].settings.enforce = False
+        driver = rig.build(secure_channel=False)
+        try:
+            async with running(driver, inlet):
+                await until(lambda: driver.bus.peripherals[0].usable)
+                await scene(rig, driver, inlet)
+        finally:
+            rig.bus.close()
+
+    asyncio.run(stage())
+
+
+def test_no_key_and_no_card_in_any_log_or_repr(tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    seen = []
+
+    async def scene(rig, driver, inlet):
+        await driver.execute(install(rig))
+        await until(lambda: driver.bus.peripherals[0].usable, 5.0)
+        rig.say(Say.FMT, b"\x00\x00\x0b7431-CANARY")
+        rig.press("74310982#")
+        await until(lambda: len(inlet.readings) == 2)
+        gc.collect()
+        ours = [o for o in gc.get_objects() if type(o).__module__.startswith("lintel.edge.")]
+        seen.extend(repr(o) for o in ours)
+        seen.extend([repr(inlet.facts), repr(inlet.readings)])
+        secret = rig.pds[0].settings.key
+        text = caplog.text + "".join(seen)
+        for word in ("7431-CANARY", "74310982", secret.hex(), secret.hex().upper(), repr(secret)[2:-1]):
+            assert word not in text
+
+    empty(tmp_path, scene)
+
+
+# ---- the file
+
+
+def test_every_mistake_of_the_line_is_named():
+    osdp, qr = builtin()["osdp-generic"], builtin()["generic-cr"]
+    addresses = ["0", "0", "127", "", "x", "5"]
+    devices = [Device(f"r{n}", a, "d", Direction.IN, osdp) for n, a in enumerate(addresses)]
+    devices[5] = replace(devices[5], profile=qr)
+    with pytest.raises(ConfigError) as caught:
+        build(Line("bus", "osdp", {"path": "tty", "baud": 9601, "speed": 1}), devices, context())
+    named = {m.where for m in caught.value.mistakes}
+    assert named == {
+        "line.bus.speed", "line.bus.path", "line.bus.baud", "device.r1.address", "device.r2.address",
+        "device.r3.address", "device.r4.address", "device.r5.profile",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="1 to 8 devices"):
+        build(Line("bus", "osdp", {"path": "/dev/x"}), [], context())
+
+
+def test_sixteen_readers_on_two_lines_cost_little(tmp_path):
+    """All is in this process, the simulated readers too: the panel's own share is a part of what is measured."""
+
+    async def stage():
+        rigs = [Readers(tmp_path / f"bus{n}", 8, baud=115200) for n in range(2)]
+        drivers, inlets = [rig.build() for rig in rigs], [Recorder(), Recorder()]
+        try:
+            async with running(drivers[0], inlets[0]), running(drivers[1], inlets[1]):
+                ready = [p for d in drivers for p in d.bus.peripherals.values()]
+                await until(lambda: all(p.usable for p in ready), 10.0)
+                shares = []
+                for _ in range(3):
+                    begin, before = time.monotonic(), time.process_time()
+                    await asyncio.sleep(1.0)
+                    shares.append((time.process_time() - before) / (time.monotonic() - begin))
+                assert min(shares) < 0.6
+                print("share of one core, readers and line included:", shares)
+        finally:
+            for rig in rigs:
+                rig.bus.close()
+
+    asyncio.run(stage())
