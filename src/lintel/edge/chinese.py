@@ -111,6 +111,34 @@ PHRASES: Final = {
     "expected no such key: 'path' and 'baud' are the options of serial_qr": (
         "没有这个键:serial_qr 的选项是 path 和 baud"
     ),
+    "a profile with driver 'osdp'": "driver 为 osdp 的档案",
+    "expected no such key: 'path' and 'baud' are the options of osdp": "没有这个键:osdp 的选项是 path 和 baud",
+    "1 to {} devices on an OSDP line, not {}": "一条 OSDP 线路上 1 至 {} 台设备,而不是 {} 台",
+    "its own number on the bus, 0 to 126": "它在总线上自己的编号,0 至 126",
+    "an order of this reader: {}": "该读卡器的一种指令:{}",
+    "a channel from 0 to {}": "0 至 {} 的通道",
+    "a number as {}": "数字形式的 {}",
+    "a text of 1 to 32 ASCII characters": "1 至 32 个 ASCII 字符的文本",
+    "spans inside the card's bits": "卡位数之内的范围",
+    "a card with too many bits": "卡的位数过多",
+    "a card whose parity is wrong": "卡的校验位不对",
+    "a card of another length": "卡的长度不符",
+    "expected no such key: 'source', 'username' and 'password' are the options of camera": (
+        "没有这个键:camera 的选项是 source、username 和 password"
+    ),
+    "exactly one device on a camera's line, not {}": "一条摄像机线路上正好一台设备,而不是 {} 台",
+    "a profile with driver 'camera'": "driver 为 camera 的档案",
+    "{} to be installed: {}": "已安装 {}:{}",
+    "an address that begins with {}, as its profile says": "以 {} 开头的地址,如档案所述",
+    "no login in the address: it has keys of its own, 'username' and 'password'": (
+        "地址中不含登录信息:它有自己的键 username 和 password"
+    ),
+    "a camera takes no order": "摄像机不接受指令",
+    "RTP takes a baseline JPEG in colour, 4:2:0 or 4:2:2, its sides multiples of 8 up to 2040": (
+        "RTP 需要彩色基线 JPEG,4:2:0 或 4:2:2,边长为 8 的倍数且不超过 2040"
+    ),
+    "the code is larger than the picture: {} pixels; use a smaller 'module'": "二维码大于画面:{} 像素;请减小 module",
+    "a camera needs pillow: './lintel simulate' installs it": "摄像机需要 pillow:./lintel simulate 会安装它",
     "exactly one device on a serial line, not {}": "一条串口线路上正好一台设备,而不是 {} 台",
     "{} may be read by others; run: chmod 600 {}": "{} 可被其他用户读取;请运行:chmod 600 {}",
     "the password that the configuration names is in no systemd credential and not in {}": (

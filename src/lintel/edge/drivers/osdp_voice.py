@@ -11,7 +11,6 @@ from typing import Final
 
 from lintel.edge.drivers.base import Context, Device, Inlet, Receipt
 from lintel.edge.model import Contact, ContactKind, DoorState, Fact, Method, Notice, Reading, Reason
-from lintel.edge.osdp.cards import identity
 from lintel.edge.osdp.events import Distrusted, Down, Event, Heard, Told, Up
 from lintel.edge.osdp.keypad import Pad
 from lintel.edge.osdp.messages import Capabilities, Inputs, Keypad, Local, RawCard, Readers, Reply, TextCard
@@ -34,7 +33,6 @@ class Voice:
     def __init__(self, device: Device, spec: OsdpSpec, ctx: Context, held: Callable[[bool], None]) -> None:
         self._device, self._spec, self._ctx, self._held = device, spec, ctx, held
         self.inlet: Inlet | None = None
-        self._layouts = spec.layouts
         self._inputs = {i.number: i for i in spec.input}
         self._pad = Pad()
         self._waiting: asyncio.Queue[Reading] = asyncio.Queue()
@@ -105,7 +103,7 @@ class Voice:
                 self._distrusted(now)
             case RawCard():
                 try:
-                    self._card(identity(reply, self._layouts), now)
+                    self._card(self._spec.card_value(reply), now)
                 except ValueError as error:
                     self._present(Method.CARD, b"", Reason.BAD_FORMAT, f"{reply.bits} bits: {error}")
             case TextCard():

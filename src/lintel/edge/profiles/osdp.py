@@ -63,8 +63,9 @@ class OsdpSpec:
     """A reader on an RS-485 bus. `outputs`: relays that can be a door's lock.
 
     `secure_channel` false only for a model that has none: then its line is only as safe as its cable. `card` adds
-    layouts to the usual ones of 26, 34 and 37 bits, or replaces one. `green_on_open`: its light is green while an order
-    of its own relay runs.
+    layouts to the usual ones of 26, 34 and 37 bits, or replaces one. `bits`: the only lengths of a card that are taken;
+    without it all are, and a length of no layout is one number. `green_on_open`: its light is green while an order of
+    its own relay runs.
     """
 
     __pydantic_config__ = STRICT
@@ -74,6 +75,7 @@ class OsdpSpec:
     buzzer: bool = False
     text: bool = False
     green_on_open: bool = False
+    bits: Annotated[tuple[Annotated[int, Field(ge=1, le=256)], ...], Field(max_length=16)] = ()
     input: Annotated[tuple[Input, ...], Field(max_length=32)] = ()
     card: Annotated[tuple[Card, ...], Field(max_length=16)] = ()
 
@@ -87,6 +89,12 @@ class OsdpSpec:
     def channels(self) -> int:
         """How many locks it can open."""
         return self.outputs
+
+    def card_value(self, card: messages.RawCard) -> str:
+        """What of a card is digested; ValueError, quoting nothing, where it is none of this reader's."""
+        if self.bits and card.bits not in self.bits:
+            raise ValueError("a card of another length")
+        return identity(card, self.layouts)
 
     @property
     def layouts(self) -> Mapping[int, Layout]:
@@ -129,7 +137,7 @@ def _meaning(spec: OsdpSpec, packet: Packet) -> Meaning:  # noqa: C901, PLR0912 
     match reply:
         case messages.RawCard():
             try:
-                return {"card": identity(reply, spec.layouts)}
+                return {"card": spec.card_value(reply)}
             except ValueError:
                 return {"fault": "bad_format"}
         case messages.TextCard():
