@@ -1,4 +1,4 @@
-"""G10: during each of ten attacks the fire input releases the door and the exit button opens; N7: a cover that opens."""
+"""G10: during each of ten attacks the fire input releases the door and the exit button opens. N7: a cover opens."""
 
 import pytest
 
