@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 
 from lintel.edge.ble.lintel_lock import key_id, public_of
 from lintel.edge.drivers import ble_lock
@@ -112,6 +111,22 @@ def pair_in_memory(rig, name, lock):
     lock.memory.gateways[key_id(public_of(own)).hex()] = public_of(own).hex()
 
 
+async def a_few_at_a_time(work, items, count=6):
+    """What `work` makes of each item, in order. More at once would starve one another on a small machine."""
+    room = asyncio.Semaphore(count)
+
+    async def one(item):
+        async with room:
+            return await work(item)
+
+    return await asyncio.gather(*map(one, items))
+
+
+def known_battery(inlet):
+    """Which locks have told their battery."""
+    return {name for name, what, _ in inlet.measures if what is Measure.BATTERY_PERCENT}
+
+
 @asynccontextmanager
 async def lintel_locks(count=1, *, slots=3, paired=True, spec=None, interval=0.0, **options):
     """A rig with `count` Lintel locks: "lock", or "lock0", "lock1", ..."""
@@ -135,4 +150,7 @@ async def lintel_locks(count=1, *, slots=3, paired=True, spec=None, interval=0.0
                 await lock.power_off()
 
 
-__all__ = ["Inlet", "MemoryKeys", "Rig", "SimpleNamespace", "device", "lintel_locks", "order", "running", "until"]
+__all__ = [
+    "Inlet", "MemoryKeys", "Rig", "a_few_at_a_time", "device", "known_battery", "lintel_locks", "order", "running",
+    "until",
+]  # fmt: skip

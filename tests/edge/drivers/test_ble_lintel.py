@@ -87,12 +87,12 @@ def test_hold_and_release():
 def test_the_gateway_locks_again_where_the_lock_does_not():
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
-            assert await driver.execute(order(seconds=0.5)) is Outcome.EXECUTED
+            assert await driver.execute(order(seconds=0.3)) is Outcome.EXECUTED
             assert rig.turns() == ["unlock"]
             await until(lambda: rig.turns() == ["unlock", "lock"], 5.0)
-            assert await driver.execute(order(seconds=0.5, name="o2")) is Outcome.EXECUTED
+            assert await driver.execute(order(seconds=0.3, name="o2")) is Outcome.EXECUTED
             assert await driver.execute(order(Action.HOLD, name="o3")) is Outcome.EXECUTED
-            await asyncio.sleep(1.0)  # held open: the earlier order does not lock it
+            await asyncio.sleep(0.6)  # held open: the earlier order does not lock it
         assert rig.turns() == ["unlock", "lock", "unlock", "unlock"]
 
     play(scene, spec={"locks_again": "gateway"})
@@ -101,9 +101,9 @@ def test_the_gateway_locks_again_where_the_lock_does_not():
 def test_a_lock_that_is_lost_is_locked_again_when_it_is_back():
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
-            assert await driver.execute(order(seconds=0.3)) is Outcome.EXECUTED
+            assert await driver.execute(order(seconds=0.2)) is Outcome.EXECUTED
             rig.air.leave(rig.address)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(0.5)
             assert rig.turns() == ["unlock"]
             rig.air.back(rig.address)
             await until(lambda: rig.turns() == ["unlock", "lock"], 10.0)
@@ -397,3 +397,23 @@ def test_no_secret_in_logs_or_facts(caplog):
             assert repr(bytes.fromhex(secret))[2:-1] not in told
 
     play(scene, paired=False)
+
+
+def test_a_lock_whose_radio_failed_for_long_is_met_at_its_first_advertisement(monkeypatch):
+    monkeypatch.setattr(ble_session, "FIRST_WAIT", 50.0)
+    monkeypatch.setattr(ble_session, "SILENCE_S", 0.3)
+
+    async def scene(rig, driver, inlet):
+        for nth in (1, 2, 3):
+            rig.air.cut(rig.address, "write", nth=nth)
+        async with running(driver, inlet):
+            await until(lambda: rig.air.adapter.dialled.get(rig.address) == 3 and not rig.air.adapter.links, 10.0)
+            rig.air.mute(rig.address)
+            await asyncio.sleep(0.5)
+            assert rig.air.adapter.dialled[rig.address] == 3
+            rig.air.back(rig.address)
+            start = time.monotonic()
+            await ready(driver)
+            assert time.monotonic() - start < 3.0
+
+    play(scene)

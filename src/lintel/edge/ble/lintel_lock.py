@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from lintel.edge.ble.words import KeyRefused, WrongLock
+from lintel.edge.ble.words import KeyRefused, NotYet, WrongLock
 from lintel.edge.errors import BadFrame, Refused
 
 SERVICE: Final = "f95c80c0-09dc-48b2-9d77-1ae2a66e1ae8"
@@ -173,6 +173,7 @@ def _expect(message: bytes, kind: int, length: int) -> None:
     """Raise unless `message` is of this kind and length."""
     if message[:1] == bytes((_REFUSED,)) and len(message) == 2:
         why = REFUSALS.get(message[1], f"code {message[1]}")
-        raise (KeyRefused if message[1] in (1, 2) else Refused)(f"the lock refused: {why}")
+        kind_of = {1: KeyRefused, 2: KeyRefused, 0xA: NotYet}.get(message[1], Refused)
+        raise kind_of(f"the lock refused: {why}")
     if message[:1] != bytes((kind,)) or len(message) != length:
         raise BadFrame("not the message that is due")

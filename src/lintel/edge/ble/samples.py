@@ -4,23 +4,27 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from lintel.edge.ble import lintel_messages
+from lintel.edge.ble import lintel_messages, nuki, nuki_messages
 from lintel.edge.ble.words import Move
 from lintel.edge.errors import BadFrame
 
 
-def understand(dialect: str, data: bytes) -> list[Mapping[str, Any]]:  # noqa: ARG001  see below
+def understand(dialect: str, data: bytes) -> list[Mapping[str, Any]]:
     """What one message says."""
     try:
+        if dialect.startswith("nuki"):
+            return [_plain(nuki_messages.read(*nuki.unframe(data)))]
         return [_plain(lintel_messages.read(data))]
     except BadFrame as error:
         return [{"bad": str(error)}]
 
 
-def compose(dialect: str, move: Move, order: Mapping[str, Any]) -> bytes:  # noqa: ARG001
-    """The message that makes a move; values of an order: `nonce` and `id` as hex, `seconds`. ValueError."""
-    nonce, id_ = (_hex(order, key) for key in ("nonce", "id"))
-    return lintel_messages.command(id_, move, nonce, hold_s=float(order.get("seconds", 0)))
+def compose(dialect: str, move: Move, order: Mapping[str, Any]) -> bytes:
+    """The message that makes a move; of the order `nonce`, `id` and `app` as hex, `seconds`. Raises ValueError."""
+    nonce = _hex(order, "nonce")
+    if dialect.startswith("nuki"):
+        return nuki_messages.action_frame(move, int.from_bytes(_hex(order, "app"), "little"), nonce)
+    return lintel_messages.command(_hex(order, "id"), move, nonce, hold_s=float(order.get("seconds", 0)))
 
 
 def _hex(order: Mapping[str, Any], key: str) -> bytes:

@@ -12,6 +12,10 @@ class KeyRefused(Refused):
     """The lock does not know our key: asking again does not help, and some locks shut themselves after a few tries."""
 
 
+class NotYet(Refused):
+    """The lock does not want to be paired: its button was not pressed, or its window is over."""
+
+
 class WrongLock(BadFrame):
     """The far end can not prove that it is this lock: another one, a replaced one, or an impostor."""
 
@@ -73,3 +77,5 @@ class Command:
     hold_s: float = 0.0
     not_after: int = 0
     handed: bool = False
+    before: object = None
+    """How the lock stood before, in its own protocol's words: what the read-back is compared with."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from lintel.edge.ble.words import KeyRefused, WrongLock
+from lintel.edge.ble.words import KeyRefused, NotYet, WrongLock
 from lintel.edge.drivers.base import Keys
 from lintel.edge.drivers.ble_link import Gone
 from lintel.edge.drivers.ble_session import TRIES_S, Session
@@ -62,7 +62,9 @@ class Window:
             return False
         except (Gone, BadFrame, Refused) as error:
             self._why = str(error)
-            self.again = self._own.now().mono + (REFUSED_S if isinstance(error, Refused) else AGAIN_S)
+            self.again = self._own.now().mono + (
+                REFUSED_S if isinstance(error, Refused) and not isinstance(error, NotYet) else AGAIN_S
+            )
             return False
         finally:
             await session.close()

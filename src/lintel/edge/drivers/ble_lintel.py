@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from lintel.edge.ble import lintel_lock as core
 from lintel.edge.ble import lintel_messages as m
 from lintel.edge.ble.fragments import Assembler, cut
-from lintel.edge.ble.words import Became, Command, Moved, Seen
+from lintel.edge.ble.words import Became, Command, Moved, NotYet, Seen
 from lintel.edge.drivers.ble_link import Gone, Link
 from lintel.edge.drivers.ble_talk import Own, Secrets
 from lintel.edge.errors import BadFrame
@@ -71,7 +71,7 @@ class LintelDialect:
         if seed is None:
             raise Gone("no key to pair with")
         if not m.read_info(await link.read(core.INFO)).pairing_open:
-            raise Gone("its pairing window is not open")
+            raise NotYet("its pairing window is not open")
         pairing = core.Pairing(core.public_of(seed), own.name.encode()[:16], secret, secrets.token_bytes(32))
         wire = await _Wire.start(link)
         await wire.say(pairing.hello)

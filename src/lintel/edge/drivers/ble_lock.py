@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from lintel.edge.drivers.base import Context, Device, Driver, Inlet, Line
 from lintel.edge.drivers.ble_lintel import LintelDialect
+from lintel.edge.drivers.ble_nuki import NukiDialect
 from lintel.edge.drivers.ble_radio import Radio, installed
 from lintel.edge.drivers.ble_slots import Slots
 from lintel.edge.drivers.ble_talk import Dialect
@@ -29,7 +30,11 @@ MOST: Final = 30
 SLOTS: Final = 3
 
 _ADDRESS: Final = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
-_DIALECTS: Final[dict[str, Dialect]] = {"lintel-lock": LintelDialect()}
+_DIALECTS: Final[dict[str, Dialect]] = {
+    "lintel-lock": LintelDialect(),
+    "nuki": NukiDialect(),
+    "nuki-ultra": NukiDialect(ultra=True),
+}
 
 
 def build(line: Line, devices: Sequence[Device], context: Context, radio: Radio | None = None) -> Driver:
@@ -75,9 +80,11 @@ class BleLocks:
     async def run(self, inlet: Inlet) -> None:
         """Scan and serve every lock until the adapter is gone: then raise Lost."""
         async with self._radio.scanning(self._heard) as adapter:
+            for lock in self._locks.values():
+                lock.attach(inlet)
             inlet.up()
             tasks = [asyncio.create_task(self._radio.stay(adapter))]
-            tasks += [asyncio.create_task(w.serve(inlet), name=w.device.id) for w in self._locks.values()]
+            tasks += [asyncio.create_task(w.serve(), name=w.device.id) for w in self._locks.values()]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -86,6 +93,8 @@ class BleLocks:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                for lock in self._locks.values():
+                    lock.detach()
 
     async def execute(self, order: Order) -> Outcome:
         """Carry out an order at its lock."""

@@ -49,7 +49,8 @@ async def carry_out(session: Session, command: Command, deadline: float) -> tupl
         ever = ever or command.handed
         if moved.became is not Became.NEVER:
             return _OUTCOMES[moved.became], moved
-        await asyncio.sleep(PAUSE_S)
+        if command.still():
+            await asyncio.sleep(PAUSE_S)
     return (Outcome.ORDER_EXPIRED if ever and not command.still() else Outcome.NOT_SENT), moved
 
 

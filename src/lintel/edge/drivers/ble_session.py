@@ -28,11 +28,17 @@ REST_S: Final = 1.0
 """Between the end of a connection and the next (s)."""
 FRESH_S: Final = 10.0
 """An advertisement is as good as now for so long (s)."""
+SILENCE_S: Final = 3.0
+"""A lock that was not heard for so long was away (s)."""
 REFUSALS: Final = 2
 """How often a lock may refuse our key before it is left alone."""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
 """Between attempts in the background (s); doubling, and at once the longest where cryptography failed."""
+
+
+class NotInTime(Gone):
+    """It was not even dialled."""
 
 
 class Session:
@@ -52,7 +58,7 @@ class Session:
     ) -> None:
         self.device, self.dialect, self.own = device, dialect, own
         self.ticket = Ticket(give_up)
-        self.heard_at = -math.inf
+        self.heard_at = self.last_heard = -math.inf
         self.not_before = -math.inf
         """Until then nothing is tried in the background (monotonic s)."""
         self.key_lost = False
@@ -62,12 +68,16 @@ class Session:
         self._link: Link | None = None
         self._talk: Talk | None = None
         self._refusals = self._misses = 0
+        self._unreachable = False
         self._rest_until = -math.inf
         self._told_wrong = False
 
     def hear(self, place: "BLEDevice") -> None:
-        """It advertises."""
-        self._place, self.heard_at = place, self._now()
+        """It advertises. After a silence it is another start: failures to connect from before say nothing of now."""
+        now = self._now()
+        if now - self.last_heard > SILENCE_S and self._unreachable:
+            self._misses, self.not_before = 0, -math.inf
+        self._place, self.heard_at, self.last_heard = place, now, now
         self._heard.set()
 
     @property
@@ -129,7 +139,7 @@ class Session:
                 await self._in_reach()
                 await self._slots.take(self.ticket, urgent=urgent)
         except TimeoutError:
-            raise Gone("not heard, or no connection free, in time") from None
+            raise NotInTime("not heard, or no connection free, in time") from None
         try:
             assert self._place is not None  # noqa: S101  it was heard
             within = max(0.0, min(DIAL_S, until - self._now()))
@@ -173,7 +183,10 @@ class Session:
 
     def _failed(self, error: Exception) -> None:
         """Count, say once what a person must look at, and say how long the background waits."""
+        if isinstance(error, NotInTime):
+            return
         self._misses += 1
+        self._unreachable = isinstance(error, Gone)
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._misses - 1, 6))
         if isinstance(error, KeyRefused):
             self._refusals += 1

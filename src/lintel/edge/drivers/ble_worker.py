@@ -63,6 +63,7 @@ class Worker:
     ) -> None:
         self.device, self.spec = device, spec
         self._context, self._dialect, self._slots = context, dialect, slots
+        self._keep = slots.keep and spec.keep
         self._condition = Condition(device.id, spec.low_battery)
         own = Own(context.gateway, lambda name: context.keys.get(device.id, name), context.clock.now, self._saw)
         self._session = Session(
@@ -128,13 +129,24 @@ class Worker:
 
     # ---- its own task
 
-    async def serve(self, inlet: Inlet) -> None:
-        """Work until cancelled. What goes wrong here stays here: the other locks of the line go on."""
+    def attach(self, inlet: Inlet) -> None:
+        """The line is up: orders are taken from now on."""
         self._inlet = inlet
         self._condition.begin(self._now())
         if not self._dialect.paired(self._session.own) and not self._told_unpaired:
             self._told_unpaired = True
             self._report(Fact(Notice.DEVICE_FAULT, self.device.id, "not paired: open an install window"))
+
+    def detach(self) -> None:
+        """It is down: what has not begun is not sent."""
+        self._inlet = None
+        for waiting in self._orders:
+            if not waiting.done.done():
+                waiting.done.set_result(Outcome.NOT_SENT)
+        self._orders.clear()
+
+    async def serve(self) -> None:
+        """Work until cancelled. What goes wrong here stays here: the other locks of the line go on."""
         try:
             while True:
                 self._wake.clear()
@@ -153,11 +165,6 @@ class Worker:
                     await self._session.close()
                     self._session.not_before = self._now() + AGAIN_S
         finally:
-            self._inlet = None
-            for waiting in self._orders:
-                if not waiting.done.done():
-                    waiting.done.set_result(Outcome.NOT_SENT)
-            self._orders.clear()
             await self._session.close()
 
     def _next(self, now: float) -> tuple[Work | None, float]:
@@ -197,7 +204,7 @@ class Worker:
         """Keep a connection, or visit now and then."""
         if not self._ready():
             return math.inf
-        keep = self._slots.keep
+        keep = self._keep
         if self._session.talk is None:
             at = max(self._session.not_before, -math.inf if keep else self._look_at)
             near = self._session.near  # an advertisement wakes who waits for one
@@ -234,7 +241,7 @@ class Worker:
         talk = await self._session.open(self._now(), urgent=False)
         self._saw(await talk.look())
         every = min(LOOK_S, talk.idle_s / 2 if talk.idle_s else LOOK_S)
-        self._look_at = self._now() + (every if self._slots.keep else self.spec.poll_s)
+        self._look_at = self._now() + (every if self._keep else self.spec.poll_s)
         self._session.idle()
 
     async def _prepare(self) -> None:
@@ -265,8 +272,7 @@ class Worker:
             outcome, moved = await self._move(order.id, move, hold, order.deadline)
         except BaseException:
             if not job.done.done():
-                handed = self._command is not None and self._command.handed
-                job.done.set_result(Outcome.UNKNOWN_OUTCOME if handed else Outcome.NOT_SENT)
+                job.done.set_result(Outcome.UNKNOWN_OUTCOME if self._has_left() else Outcome.NOT_SENT)
             raise
         if not job.done.done():
             job.done.set_result(outcome)
@@ -274,6 +280,9 @@ class Worker:
             self._plan(order)
         if moved.why and outcome is not Outcome.EXECUTED:
             log.info("%s: order %s: %s: %s", self.device.id, order.id, outcome, moved.why)
+
+    def _has_left(self) -> bool:
+        return self._command is not None and self._command.handed
 
     def _plan(self, order: Order) -> None:
         """What has to follow: the lock is locked again, or held open beyond its own longest time."""

@@ -10,12 +10,14 @@ from lintel.edge.ble.words import Move
 from lintel.edge.profiles.fields import STRICT
 from lintel.edge.profiles.samples import Meaning
 
-Dialect = Literal["lintel-lock"]
+Dialect = Literal["lintel-lock", "nuki", "nuki-ultra"]
 Opens = Literal["unlock", "unlatch", "lock_n_go", "lock_n_go_unlatch"]
 LocksAgain = Literal["itself", "gateway", "never"]
 
 _MOVES: Final = {
     "lintel-lock": {Move.LOCK, Move.UNLOCK, Move.UNLATCH},
+    "nuki": set(Move),
+    "nuki-ultra": set(Move),
 }
 
 
@@ -23,6 +25,7 @@ _MOVES: Final = {
 class BleSpec:
     """A Bluetooth lock. `open`: what it does when somebody may pass; `locks_again`: who locks after that.
 
+    `keep`: whether its connection may be kept while nothing is to be done, for quickness, at the cost of its battery.
     `low_battery` (percent): at or below it `low_battery` is told. `poll_s`: how old its state may get in the
     background, where its connection is not kept.
     """
@@ -32,6 +35,7 @@ class BleSpec:
     dialect: Dialect
     open: Opens = "unlock"
     locks_again: LocksAgain = "itself"
+    keep: bool = True
     low_battery: Annotated[int, Field(ge=0, le=90)] = 20
     poll_s: Annotated[int, Field(ge=30, le=86400)] = 3600
 
