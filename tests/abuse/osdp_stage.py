@@ -23,8 +23,16 @@ from tests.edge.drivers.contract import until
 from .stage import at_work, context, gate
 
 KEY = bytes.fromhex("9f1c7a3e5b0842d6e1f7a90c3b5d2e84")
-CARD = b"\0\1\x1a\0" + wiegand26(7, 4711)
-"""The card of p-1, whom the list knows: the data of a RAW reply."""
+
+
+def card(number):
+    """The data of a RAW reply: 26 bits of facility 7."""
+    return b"\0\1\x1a\0" + wiegand26(7, number)
+
+
+KNOWN = range(4711, 4731)
+"""The cards of p-1, whom the list knows."""
+CARD = card(KNOWN[0])
 LIMIT = 30.0
 WEAK = [bytes((start + n * step) & 0xFF for n in range(16)) for step in (0, 1, 255) for start in range(256)]
 """The 768 keys that were found in sample code and in the field: one byte repeated, counting up, counting down."""
@@ -132,11 +140,14 @@ async def house(folder, wire, *, keyed=True, changes=None, make_key=None):
         if keyed and rig.store.keys.get("r0", CURRENT) is None:
             for device in devices:
                 await rig.store.keys.put(device.id, {CURRENT: KEY})
-        put = CredentialPut(
-            rig.digest(Method.CARD, "26:7:4711"), "p-1", PersonKind.OWNER, Method.CARD, ("public",),
-            valid_to=time.time() + 3600,
-        )  # fmt: skip
-        await rig.store.allowlist.apply_checkpoint([put], epoch=1, seq=1, synced_at=time.time())
+        puts = [
+            CredentialPut(
+                rig.digest(Method.CARD, f"26:7:{number}"), "p-1", PersonKind.OWNER, Method.CARD, ("public",),
+                valid_to=time.time() + 3600,
+            )
+            for number in KNOWN
+        ]  # fmt: skip
+        await rig.store.allowlist.apply_checkpoint(puts, epoch=1, seq=1, synced_at=time.time())
         line = Line("bus", "osdp", {"path": str(wire.link), "baud": wire.baud or 115200})
         driver = build(line, devices, replace(context(rig), keys=rig.store.keys))
         if make_key is not None:

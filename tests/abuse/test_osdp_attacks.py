@@ -6,8 +6,6 @@ Each has its control: the same attack on a panel that falls for it, libosdp's, s
 import asyncio
 from functools import partial
 
-import pytest
-
 from lintel.edge.model import Notice
 from lintel.simulators.osdp_bus import Bus, Station
 from lintel.simulators.osdp_pd import Lie, Peripheral, Settings
@@ -26,6 +24,20 @@ def run(work):
             await work()
 
     asyncio.run(stage())
+
+
+def side_by_side(tmp_path, variants, work):
+    """`work(variant, folder)` for all at once: they wait most of the time, each at a house of its own."""
+
+    async def stage():
+        folders = [tmp_path / str(n) for n in range(len(variants))]
+        for folder in folders:
+            folder.mkdir(mode=0o700)
+        done = await asyncio.gather(*map(work, variants, folders), return_exceptions=True)
+        if wrong := {str(v): error for v, error in zip(variants, done, strict=True) if error is not None}:
+            raise ExceptionGroup(f"wrong for {', '.join(wrong)}", list(wrong.values()))
+
+    run(stage)
 
 
 def victim(tmp_path, settings, edit=None, **panel):
@@ -128,7 +140,7 @@ def test_attack_2_a_reader_that_says_it_cannot_encrypt_is_refused(tmp_path):
         async with house(tmp_path, wire) as (rig, driver):
             wire.card()
             assert await told(rig, Notice.LINK_DOWNGRADE)
-            await asyncio.sleep(1.5)  # time to give in
+            await asyncio.sleep(1.2)  # time to give in
             assert set(wire.ear.commands()) <= {Ask.ID, Ask.CAP, Ask.CHLNG}
             assert rig.decisions() == []
             assert not usable(driver)
@@ -160,7 +172,7 @@ def test_attack_3_a_reader_in_install_mode_is_given_no_key(tmp_path):
         wire = Wire(tmp_path, key=None, install=True, enforce=False)
         async with house(tmp_path, wire) as (rig, driver):
             assert await told(rig, Notice.READER_KEY_LOST)
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.2)
             assert Ask.KEYSET not in wire.ear.commands()
             assert not any(wire.ear.challenges()), "never with the default key"
             assert wire.ear.read([DEFAULT_KEY]) == []
@@ -205,27 +217,27 @@ def test_attack_4_the_keys_that_are_made_here_cannot_be_guessed(tmp_path):
     run(work)
 
 
-@pytest.mark.parametrize("weak", [bytes(range(16)), b"\x30" * 16, DEFAULT_KEY, bytes(range(0xFF, 0xEF, -1))])
-def test_attack_4_a_key_that_can_be_guessed_is_neither_set_nor_used(tmp_path, weak):
-    async def work():
-        wire = Wire(tmp_path, key=None, install=True)
-        async with house(tmp_path, wire, keyed=False, make_key=lambda n: weak) as (rig, driver):
+def test_attack_4_a_key_that_can_be_guessed_is_neither_set_nor_used(tmp_path):
+    async def work(weak, folder):
+        wire = Wire(folder, key=None, install=True)
+        async with house(folder, wire, keyed=False, make_key=lambda n: weak) as (rig, driver):
             await told(rig, Notice.INSTALL_WINDOW_CLOSED)
             await arm(driver)
             assert await told(rig, Notice.WEAK_KEY)
             assert Ask.KEYSET not in [code for _, code, _ in wire.ear.read([DEFAULT_KEY])]
             assert wire.pd.settings.key is None
         wire.pd.settings.key, wire.pd.settings.install = weak, False
-        async with house(tmp_path, wire, keyed=False) as (rig, driver):
+        async with house(folder, wire, keyed=False) as (rig, driver):
             await rig.store.keys.put("r0", {"osdp.key": weak})  # by another program, long ago
         wire.ear.log.clear()
-        async with house(tmp_path, wire, keyed=False) as (rig, driver):
+        async with house(folder, wire, keyed=False) as (rig, driver):
             await until(lambda: wire.ear.commands().count(Ask.CAP) >= 2, LIMIT)
             assert wire.ear.challenges() == []
             assert not usable(driver)
         wire.bus.close()
 
-    run(work)
+    variants = [bytes(range(16)), b"\x30" * 16, DEFAULT_KEY, bytes(range(0xFF, 0xEF, -1))]
+    side_by_side(tmp_path, variants, work)
 
 
 def test_attack_4_control_a_session_on_a_sample_key_is_read_by_all(tmp_path):
@@ -252,7 +264,7 @@ def test_attack_5_nobody_on_the_wire_can_provoke_a_key(tmp_path):
             wire.ear.edit = refuses_its_key
             wire.pd.forget()
             assert await told(rig, Notice.READER_KEY_LOST)
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.2)
             assert Ask.KEYSET not in wire.ear.commands()
             assert not any(wire.ear.challenges())
             wire.ear.edit = None
