@@ -55,6 +55,7 @@ def test_b6_a_cut_at_any_step_turns_the_motor_once():
     assert sum(asyncio.run(a_few_at_a_time(one, STEPS))) > 30  # the cuts did fall
 
 
+@pytest.mark.long
 def test_b6_ten_cuts_in_a_row_after_the_command_has_left():
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):

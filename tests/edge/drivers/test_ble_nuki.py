@@ -128,7 +128,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("move", ["unlatch", "unlock"])
+@pytest.mark.parametrize("move", ["unlatch", pytest.param("unlock", marks=pytest.mark.long)])
 def test_b6_a_cut_at_any_step_turns_the_motor_once_or_is_said_to_be_unknown(move):
     async def one(step):
         op, nth, arrives = step
