@@ -7,6 +7,8 @@ import time
 import pytest
 
 from lintel.edge import daemon
+from lintel.edge.control import call
+from lintel.edge.errors import StoreError
 from lintel.edge.inlet import Inlet
 from lintel.edge.model import Method, Reading
 from tests.abuse.test_fire import no_database_at_the_start, no_key_at_the_start, nothing, scene
@@ -48,6 +50,26 @@ def test_without_a_store_no_device_is_told_that_its_record_is_kept(tmp_path, mon
         receipt = await inlet.present(Reading("evt_1", "gate", "d", Method.QR, bytes(16), time.time(), record="7"))
         with pytest.raises(Exception, match="there is no store"):
             await asyncio.wait_for(receipt, LIMIT)
+
+    scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
+
+
+def test_without_a_store_nothing_is_taken_that_would_have_to_be_kept(tmp_path, monkeypatch):
+    async def body(site):
+        def ask(method, **params):
+            return asyncio.to_thread(call, site.state, method, params)
+
+        assert "commit_failed" in (await ask("status"))["alarms"]
+        assert (await ask("lockdown", groups=[], on=True))["durable"] is False
+        for method in ("allowlist.import", "device.sync", "device.install"):
+            with pytest.raises(StoreError, match="nothing can be kept"):
+                await ask(method)
+        site.fire()
+        await site.released()
+        site.fire(False)
+        await until(lambda: site.running.gate.fire.reset().doors)
+        with pytest.raises(StoreError):
+            await site.running.lines[0].driver._ctx.keys.put("d", {"key": b"x"})
 
     scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
 

@@ -21,10 +21,20 @@ from lintel.edge.store import SiteData, Store, StoreError, import_audit
 KEPT_S = 3.0
 """Seconds that an operator waits for the disk to have a lockdown; a hung one never answers."""
 
+_WITHOUT_STORE = frozenset({"status", "metrics", "lockdown", "fire.reset"})
+"""What is answered also where the store can not be opened."""
+
+
+async def _no_store(_: dict[str, Any]) -> object:
+    raise StoreError("commit_failed", "the store can not be opened, so nothing can be kept; lintel status says why")
+
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One method for each request; `serving` opens the socket. `more`: those of other rooms."""
+    """One method for each request; `serving` opens the socket. `more`: those of other rooms.
+
+    `durable`: whether there is a store; without one nothing is taken that would have to be kept.
+    """
 
     config: Config
     store: Store
@@ -34,6 +44,7 @@ class Answers:
     digest: Digester
     lines: Sequence[Running]
     more: Mapping[str, control.Handler] = field(default_factory=dict)
+    durable: bool = True
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -46,6 +57,8 @@ class Answers:
             "fire.reset": self._fire_reset,
             **self.more,
         }
+        if not self.durable:
+            handlers = {name: do if name in _WITHOUT_STORE else _no_store for name, do in handlers.items()}
         async with control.serve(self.config.state_dir, handlers, {"watch": self._watch}):
             yield
 
@@ -134,7 +147,7 @@ class Answers:
         kept = self.store.allowlist.set_lockdown(groups, on=bool(params["on"]))  # in force from here on
         self.gate.ledger.audit("lockdown", "on" if params["on"] else "off", " ".join(sorted(groups)))
         done, _ = await asyncio.wait({kept}, timeout=KEPT_S)
-        durable = bool(done) and kept.result()
+        durable = self.durable and bool(done) and kept.result()
         return {"lockdown": sorted(self.store.allowlist.site().lockdown), "durable": durable}
 
     async def _fire_reset(self, params: dict[str, Any]) -> object:

@@ -81,6 +81,9 @@ PHRASES: Final = {
     ),
     "a number from 0 to {}: {} opens no more": "0 至 {} 的数:{} 没有更多可开的门锁",
     "there is no store, and none can stand in for it: {}": "没有存储,也无法用内存代替:{}",
+    "the store can not be opened, so nothing can be kept; lintel status says why": (
+        "存储无法打开,因此不能保存任何内容;原因见 lintel status"
+    ),
     "there is no store to keep a device's key in": "没有可保存设备密钥的存储",
     "an absolute path such as '/dev/serial/by-id/usb-...'": "绝对路径,如 /dev/serial/by-id/usb-...",
     "the device's id in its topics, without '/', '+', '#', braces and spaces": (

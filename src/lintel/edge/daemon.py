@@ -153,9 +153,10 @@ class Daemon:
         secret = getattr(table, "password", "")
         passwords = {table.id: password(secret, self.config.state_dir)} if secret else {}
         line, driver, devices = build_line(
-            self.config, table, self.clock, self.digest, passwords, keys=self.store.keys, released=self.gate.fire.frees
-        )
-        limit = BROKER_LIMIT if isinstance(table, MqttLine) else LOCAL_LIMIT
+            self.config, table, self.clock, self.digest, passwords,
+            keys=self.store.keys if self._durable else None, released=self.gate.fire.frees,
+        )  # fmt: skip
+        limit = BROKER_LIMIT if isinstance(table, MqttLine | CameraLine) else LOCAL_LIMIT
         return Running(line, driver, Keeper(table.id, self._report, limit), devices)
 
     def _report(self, fact: Fact) -> None:
@@ -195,8 +196,9 @@ class Daemon:
             self._execute,
         )  # fmt: skip
         answers = Answers(
-            self.config, self.store, self.gate, self.clock, self.health, self.digest, self.lines, desk.handlers()
-        )
+            self.config, self.store, self.gate, self.clock, self.health, self.digest, self.lines, desk.handlers(),
+            self._durable,
+        )  # fmt: skip
         async with answers.serving(), asyncio.TaskGroup() as rooms:
             doors = [rooms.create_task(self.gate.serve(door), name=f"door {door}") for door in self.gate.doors]
             care = [rooms.create_task(self._tick(), name="tick"), rooms.create_task(self._tend(), name="tend")]
@@ -205,7 +207,7 @@ class Daemon:
                                   name=r.line.id)
                 for r in self.lines
             ]  # fmt: skip
-            lists = [rooms.create_task(self.lists.run(), name="person lists")]
+            lists = [rooms.create_task(self.lists.run(), name="person lists")] if self._durable else []
             if not self._durable:
                 care.append(rooms.create_task(self._reopen(), name="reopen"))
             self.gate.fire.resume()
