@@ -40,7 +40,7 @@ def _baud(value: int) -> int:
     return value
 
 
-def photo_url(value: str) -> str:
+def fetched_from(value: str) -> str:
     """Where terminals fetch photos; raises ValueError."""
     rest = value.replace("{person}", "")
     if value and (rest == value or not rest.startswith(("http://", "https://")) or set(rest) & set("{} ")):
@@ -113,7 +113,7 @@ class MqttLine(_Line):
     key: Path | None = None
     rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
     burst: Annotated[int, Field(ge=1, le=100_000)] = 100
-    photo_url: Annotated[str, AfterValidator(photo_url)] = ""
+    photo_url: Annotated[str, AfterValidator(fetched_from)] = ""
 
 
 class BleLine(_Line):

@@ -57,7 +57,7 @@ class Options:
     key: str = ""
     rate: Annotated[float, Field(gt=0, le=100_000)] = 20.0
     burst: Annotated[int, Field(ge=1, le=100_000)] = 100
-    photo_url: Annotated[str, AfterValidator(line_tables.photo_url)] = ""
+    photo_url: Annotated[str, AfterValidator(line_tables.fetched_from)] = ""
 
 
 def options_of(line: Line) -> Options:
