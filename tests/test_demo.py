@@ -17,6 +17,8 @@ NO_MOSQUITTO = (
     "import shutil; real = shutil.which\n"
     "shutil.which = lambda name, *a, **k: None if name == 'mosquitto' else real(name, *a, **k)\n"
 )
+NO_PEERS = "from lintel.demo import lines; lines.present = lambda name: False\n"
+NO_BUS = NO_MOSQUITTO.replace("'mosquitto'", "'dbus-daemon'")
 WRONG_SCRIPT = (
     "from lintel.demo import scenes; real = scenes.visitor_pass\n"
     "scenes.visitor_pass = lambda world, door, **how: real(world, door)\n"
@@ -52,6 +54,19 @@ def test_the_demo_goes_as_its_script_expects(before):
     assert result["denied"]["revoked"] == result["scenes"]["revoked_pass"] + result["scenes"]["revoked_resident"]
     assert 0 < result["p50_ms"] <= result["p99_ms"]
     assert ("embedded" in err) == bool(before)
+
+
+def test_the_demo_goes_on_without_libosdp():
+    code, out, err = ended(start("demo", "--seconds", "1", "--json", before=NO_PEERS))
+    assert code == 0, err
+    assert "our own" in err
+    assert json.loads(out)["scenes"]["resident_by_card"] > 0
+
+
+def test_the_demo_leaves_the_bluetooth_door_out_where_there_is_no_message_bus():
+    code, out, err = ended(start("demo", "--seconds", "1", "--json", before=NO_BUS))
+    assert code == 0, err
+    assert "resident_by_card" not in json.loads(out)["scenes"]
 
 
 def test_a_demo_that_does_not_go_as_expected_says_so_and_exits_1():

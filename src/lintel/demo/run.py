@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from typing import Any
 from nacl.signing import SigningKey
 
 from lintel.bench import percentile
-from lintel.demo.community import DOORS, Community, address, settle
+from lintel.demo import lines
+from lintel.demo.community import Community, address, settle
 from lintel.demo.scenes import life_at, unplayed
 from lintel.demo.view import View
 from lintel.demo.world import World
@@ -83,11 +85,17 @@ async def _play(folder: Path, seconds: float, *, quiet: bool) -> Result:
     view.say("starting the broker", "启动消息代理")
     async with broker.start(folder / "broker") as mqtt:
         view.say(f"broker: {mqtt.kind}", f"消息代理:{mqtt.kind}")
-        site = settle(folder, mqtt.port, bytes(SigningKey(seed).verify_key), seed)
+        site = settle(
+            folder,
+            mqtt.port,
+            bytes(SigningKey(seed).verify_key),
+            seed,
+            bluetooth=shutil.which("dbus-daemon") is not None,
+        )
         await _lintel("allowlist", "import", str(site.allowlist), "--state", str(site.state))
         view.say(f"{len(site.residents)} residents imported", f"已导入 {len(site.residents)} 位住户")
-        async with _devices(site, mqtt.port) as devices, _gateway(site, view):
-            world = World(site, devices, view.show)
+        async with lines.readers(site, view) as cards, _devices(site, mqtt.port) as devices, _gateway(site, view):
+            world = World(site, devices, cards, view.show)
             await _script(world, seconds, stopped, view)
     return _books(world, view)
 
@@ -96,6 +104,7 @@ async def _script(world: World, seconds: float, stopped: asyncio.Event, view: Vi
     """Play the script at all doors until the time is up and all was seen, or somebody presses Ctrl-C."""
     watching = asyncio.create_task(world.watch())
     await asyncio.sleep(0.2)
+    await lines.install(world, view)
     until = time.monotonic() + seconds
     doors = asyncio.create_task(_life(world, until))
     ended = asyncio.create_task(stopped.wait())
@@ -114,7 +123,7 @@ async def _script(world: World, seconds: float, stopped: asyncio.Event, view: Vi
 
 async def _life(world: World, until: float) -> None:
     async with asyncio.TaskGroup() as doors:
-        for n, door in enumerate(DOORS):
+        for n, door in enumerate(world.site.doors):
             doors.create_task(life_at(door, world, until, n))
 
 
@@ -154,7 +163,7 @@ async def _devices(site: Community, port: int) -> AsyncIterator[Simulator]:
     known = (*site.residents, site.revoked, site.blocked, site.moved_out)
     people.write_text(json.dumps([{"customId": r.id, "name": r.name} for r in known], ensure_ascii=False), "utf-8")
     parts: list[dict[str, Any]] = []
-    for door in DOORS:
+    for door in site.doors:
         if door.reader:
             commands = {"zkteco-zkb200": "zk", "newland-serial": "newland"}.get(door.reader[1], "none")
             parts.append({
@@ -166,9 +175,10 @@ async def _devices(site: Community, port: int) -> AsyncIterator[Simulator]:
                 "kind": "face-terminal", "dialect": door.terminal[0], "id": address(door.id, "face"),
                 "persons": str(people), "relay_seconds": 1.0, "utc_offset": 8.0,
             })  # fmt: skip
-        if door.relay:
+        if door.lock == "relay":
             relay = {"kind": "relay", "id": address(door.id, "relay"), "open_after": 0.3, "close_after": 0.5}
             parts.append(relay)
+    parts += lines.locks(site)
     async with Simulator.fleet(parts, ready=True, broker=f"127.0.0.1:{port}") as devices:
         yield devices
 
@@ -179,7 +189,7 @@ async def _gateway(site: Community, view: View) -> AsyncIterator[None]:
     log = (site.folder / "gateway.log").open("wb")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lintel", "run", "--config", str(site.config), stdout=log, stderr=log,
-        start_new_session=True,
+        start_new_session=True, env=os.environ | lines.environment(site),
     )  # fmt: skip
     try:
         async with asyncio.timeout(STARTED):
@@ -187,7 +197,9 @@ async def _gateway(site: Community, view: View) -> AsyncIterator[None]:
                 if process.returncode is not None:
                     raise LintelError(f"the gateway ended: {(site.folder / 'gateway.log').read_text('utf-8')[-2000:]}")
                 await asyncio.sleep(0.1)
-        view.say(f"gateway: pid {process.pid}, {len(DOORS)} doors", f"网关进程 {process.pid},{len(DOORS)} 扇门")
+        view.say(
+            f"gateway: pid {process.pid}, {len(site.doors)} doors", f"网关进程 {process.pid},{len(site.doors)} 扇门"
+        )
         yield
     except TimeoutError:
         raise LintelError(f"the gateway is not up after {STARTED:.0f} s") from None

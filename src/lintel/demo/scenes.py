@@ -11,7 +11,7 @@ import qrcode
 from qrcode.constants import ERROR_CORRECT_M
 from qrcode.image.pure import PyPNGImage
 
-from lintel.demo.community import DOORS, GROUPS, KEY_ID, SITE, DoorSpec, Resident
+from lintel.demo.community import GROUPS, KEY_ID, SITE, DoorSpec, Resident
 from lintel.demo.world import World
 from lintel.edge.passes import Claims, issue, rotating
 from lintel.edge.profiles import builtin
@@ -68,6 +68,22 @@ async def resident_by_code(world: World, door: DoorSpec, rng: random.Random) -> 
     await world.scan(door, person.name, "granted", text=person.qr)
 
 
+async def resident_by_card(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A resident holds a card before the OSDP reader; a Bluetooth lock opens."""
+    person = _someone(world, door, rng)
+    await world.card(door, person.name, "granted", person.card)
+
+
+async def unknown_card(world: World, door: DoorSpec, rng: random.Random) -> None:
+    """A card of somewhere else."""
+    await world.card(door, "unknown card 未知卡", "unknown_credential", rng.randrange(40_000, 60_000))
+
+
+async def revoked_card(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
+    """A card that was withdrawn."""
+    await world.card(door, "revoked card 已注销卡", "revoked", world.site.revoked.card)
+
+
 async def visitor_once(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001  a scene's shape
     """A visitor with a printed one-time pass; then somebody tries the same paper again."""
     picture = _paper(world, door, visitor_pass(world, door, uses=1), "visitor")
@@ -110,7 +126,7 @@ async def forged_pass(world: World, door: DoorSpec, rng: random.Random) -> None:
 
 async def pass_for_another_door(world: World, door: DoorSpec, rng: random.Random) -> None:
     """A good pass, at the wrong door."""
-    other = rng.choice([d for d in DOORS if d.group != door.group])
+    other = rng.choice([d for d in world.site.doors if d.group != door.group])
     await world.scan(door, "pass for another door 他门", "wrong_scope", text=visitor_pass(world, other))
 
 
@@ -136,9 +152,9 @@ async def lookalike(world: World, door: DoorSpec, rng: random.Random) -> None:
 
 
 async def neighbour(world: World, door: DoorSpec, rng: random.Random) -> None:
-    """A resident of the other tower."""
+    """A resident of the other tower. The gateway takes them off this tower's terminal, which then sees a stranger."""
     other = rng.choice([r for r in world.site.residents if door.group not in r.groups])
-    await world.face(door, other.id, "other tower 他楼", "no_grant")
+    await world.face(door, other.id, "other tower 他楼", "no_grant|unknown_credential")
 
 
 async def cut_cable(world: World, door: DoorSpec, rng: random.Random) -> None:
@@ -161,6 +177,7 @@ SCRIPT: dict[str, tuple[Scene, ...]] = {
     "tower-a": (neighbour, lookalike),
     "tower-b": (lookalike, neighbour),
     "garage": (visitor_once, blocked_person, early_pass, revoked_pass, forged_pass),
+    "side-door": (unknown_card, revoked_card),
     "club": (pass_for_another_door, injected_text, expired_pass, revoked_resident, blocked_person),
 }
 """What comes at each door between ordinary residents, in turn and again from the start."""
@@ -170,7 +187,7 @@ ONCE = (cut_cable, visitor_rotating)
 
 def unplayed(world: World) -> list[str]:
     """The scenes of the script that were played nowhere yet: without them nothing is proven."""
-    names = dict.fromkeys(scene.__name__ for scenes in SCRIPT.values() for scene in scenes)
+    names = dict.fromkeys(scene.__name__ for door in world.site.doors for scene in SCRIPT[door.id])
     return [name for name in names if not world.played[name]]
 
 
@@ -182,6 +199,8 @@ async def life_at(door: DoorSpec, world: World, until: float, seed: int) -> None
         ordinary.append(resident_by_code)
     if door.terminal:
         ordinary.append(resident_by_face)
+    if door.card:
+        ordinary.append(resident_by_card)
     special = SCRIPT[door.id]
     for n in range(1_000_000):
         scene = special[n // 2 % len(special)] if n % 2 else rng.choice(ordinary)
