@@ -33,7 +33,7 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="start"
     read_s: float = 5.0
     width: int = 0
     height: int = 0
-    memory_mb: int = 512
+    memory_mb: int = 384
 
     def __repr__(self) -> str:
         return f"Start({self.kind!r})"  # a password stands in no log

@@ -30,7 +30,7 @@ from lintel.edge.errors import StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.inlet import Inlet
-from lintel.edge.line_tables import LineTable, MqttLine
+from lintel.edge.line_tables import CameraLine, LineTable, MqttLine
 from lintel.edge.lines import build_line
 from lintel.edge.model import (
     ClockState,

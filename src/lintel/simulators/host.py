@@ -23,6 +23,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "ble-nuki": ("lintel.simulators.ble_nuki", "NukiLock"),
     "ble-yale": ("lintel.simulators.ble_yale", "YaleLock"),
     "bluetooth": ("lintel.simulators.bluetooth", "Bluetooth"),
+    "rtsp-camera": ("lintel.simulators.rtsp_camera", "Camera"),
     "relay": ("lintel.simulators.relay_door", "RelayDoor"),
     "tasmota": ("lintel.simulators.tasmota_door", "TasmotaDoor"),
 }

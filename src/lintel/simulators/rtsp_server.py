@@ -39,7 +39,7 @@ def read_request(head: bytes) -> Request:
     first, *lines = head.decode("utf-8").split("\r\n")
     method, url, version = first.split(" ")
     if version != "RTSP/1.0":
-        raise ValueError("not RTSP/1.0")
+        raise ValueError  # whoever speaks something else is left
     pairs = (line.partition(":") for line in lines if line)
     return Request(method, url, {name.strip().lower(): value.strip() for name, _, value in pairs})
 

@@ -49,3 +49,20 @@ def entry(
     from lintel.bench.entry import measure  # noqa: PLC0415
 
     _show(measure(credentials, seconds, say=lambda text: print(text, file=sys.stderr)), as_json=as_json)
+
+
+@app.command(
+    help=tr(
+        "QR codes on generated pictures: the share that is read at the first look, and when the code is held.",
+        "生成图片上的二维码:首次查看与持续出示时的识读比例。",
+    )
+    + "\n\n  lintel bench camera --json"
+)
+def camera(
+    count: Annotated[int, typer.Option(min=1, help=tr("Pictures of each kind.", "每种图片的数量。"))] = 20,
+    as_json: Json = False,
+) -> None:
+    """Shares by distortion and size of a module, and milliseconds per look."""
+    from lintel.bench.camera import measure  # noqa: PLC0415
+
+    _show(measure(count, say=lambda text: print(text, file=sys.stderr)), as_json=as_json)

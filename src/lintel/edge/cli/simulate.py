@@ -184,6 +184,27 @@ def face_terminal(
 
 
 @app.command(
+    "rtsp-camera",
+    help=tr("An IP camera (RTSP). A typed line is a QR code held before it.", "网络摄像机(RTSP),输入一行即出示该二维码。")
+    + "\n\n  lintel simulate rtsp-camera --listen 127.0.0.1:8554 --set username=admin --set password=demo\n\n"
+    + tr(
+        'Faults: {"cmd":"unplug"}, "plug", "freeze", "deaf"; {"cmd":"show","picture":"pass.png"} shows a file.',
+        '故障:{"cmd":"unplug"}、"plug"、"freeze"、"deaf";{"cmd":"show","picture":"pass.png"} 出示图片文件。',
+    ),
+)
+def rtsp_camera(
+    listen: Annotated[str, typer.Option(help=tr("host:port that it listens on.", "监听地址"))] = "127.0.0.1:8554",
+    name: Annotated[str, typer.Option(help=tr("Name in events.", "事件中的名称"))] = "camera",
+    more: _More = None,
+    *,
+    as_json: _Json = False,
+    stay: _Stay = False,
+) -> None:
+    """An IP camera. A typed line is a QR code held before it."""
+    _run([_spec("rtsp-camera", more, id=name, listen=listen)], as_json=as_json, stay=stay)
+
+
+@app.command(
     "relay",
     help=tr("A relay with a door and its position switch.", "继电器、门和门磁。")
     + "\n\n  lintel simulate relay --id door-1 --set open_after=1 --set close_after=3\n\n"

@@ -13,7 +13,7 @@ from lintel.edge import camera_wire
 from lintel.edge.camera_wire import Message, Start
 from lintel.edge.errors import BadFrame, Lost
 
-WORKER: Final = "lintel.edge.recognition.worker"
+COMMAND: Final = (sys.executable, "-I", "-m", "lintel.edge.recognition.worker")
 START_S: Final = 20.0
 """How long a worker may take for its first word: on a busy box, loading OpenCV at low priority takes seconds."""
 SILENCE_S: Final = 6.0
@@ -22,6 +22,8 @@ KILL_S: Final = 2.0
 """How long a killed process is waited for. One that hangs in the kernel is left there, and told."""
 _BUFFER: Final = 16 * 1024
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
+
+_MEMORY: Final = {"MALLOC_ARENA_MAX": "2"}  # an arena for each thread would reserve 64 MB of the worker's limit
 
 
 class Died(Lost):
@@ -49,11 +51,12 @@ class Process:
             ours.setblocking(False)  # noqa: FBT003
             ours.send(camera_wire.encode(start))  # into the socket's own buffer: there is nobody to wait for
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", WORKER, name),
+                *COMMAND,
+                name,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={key: os.environ[key] for key in _KEPT if key in os.environ},
+                env={key: os.environ[key] for key in _KEPT if key in os.environ} | _MEMORY,
                 start_new_session=True,
             )
         except OSError as error:

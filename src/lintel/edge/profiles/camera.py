@@ -9,7 +9,7 @@ from lintel.edge.profiles.fields import STRICT
 from lintel.edge.profiles.samples import Meaning
 from lintel.edge.profiles.serial import Code, decode_text
 
-KINDS: Final = {"rtsp": "rtsp:// or rtsps://", "usb": "/dev/video", "file": "/"}
+KINDS: Final = {"rtsp": "rtsp:// or rtsps://", "usb": "/dev/video or /dev/v4l/", "file": "/"}
 """Kind of source -> how the address of such a line begins."""
 
 
@@ -20,7 +20,7 @@ class CameraSpec:
     `fps`: pictures looked at in a second. `window_ms`: a code seen again within it is the same presentation, however
     long it is held. `rate`, `burst`: presentations each second, and at once; more are dropped and counted.
     `width`, `height`: asked of a USB camera, 0 for its own. `open_s`, `read_s`: how long opening, and a picture, may
-    take. `memory_mb`: address space of the worker process; it ends when it wants more.
+    take. `memory_mb`: address space that pictures may take in the worker process; it ends when they want more.
     """
 
     __pydantic_config__ = STRICT
@@ -34,7 +34,7 @@ class CameraSpec:
     height: Annotated[int, Field(ge=0, le=4320)] = 0
     open_s: Annotated[float, Field(ge=0.5, le=30)] = 5.0
     read_s: Annotated[float, Field(ge=0.5, le=30)] = 5.0
-    memory_mb: Annotated[int, Field(ge=384, le=8192)] = 768
+    memory_mb: Annotated[int, Field(ge=64, le=8192)] = 384
 
     @property
     def orders(self) -> tuple[str, ...]:

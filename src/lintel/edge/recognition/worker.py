@@ -63,13 +63,14 @@ class Newest:
     def take(self, until: float, every: float) -> "tuple[Grey, float] | Failed | None":
         """The newest picture, or why there will be none; None at `until`. The next is wanted `every` seconds later."""
         with self._change:
-            while self._picture is None and self._failed is None:
+            opened = self.opened
+            while self._picture is None and self._failed is None and self.opened == opened:
                 left = until - time.monotonic()
                 if left <= 0:
                     return None
                 self._change.wait(left)
             if self._picture is None:
-                return self._failed
+                return self._failed  # None when the source has just opened: that is told at once
             picture, self._picture = self._picture, None
             self._due = time.monotonic() + every
             return picture
@@ -95,9 +96,9 @@ class Worker:
         os._exit(1)
 
     def _look(self) -> None:
-        from lintel.edge.recognition.codes import read  # noqa: PLC0415  after the limits are set
+        from lintel.edge.recognition.codes import Reader  # noqa: PLC0415  see main
 
-        start, newest = self._start, self._newest
+        start, newest, reader = self._start, self._newest, Reader()
         told_open, damaged, alive_at = False, 0, time.monotonic() + ALIVE_S
         while True:
             got = newest.take(alive_at, 1 / start.fps)
@@ -109,7 +110,7 @@ class Worker:
                 return
             if got is not None:
                 picture, at = got
-                if codes := read(picture):
+                if codes := reader.read(picture):
                     self._say(Seen(at, codes))
             now = time.monotonic()
             if now < alive_at:
@@ -126,13 +127,11 @@ class Worker:
 
     def _grab(self) -> None:
         """The thread that takes pictures; what it dies of is told by the one that looks."""
-        from lintel.edge.recognition.sources import Gone, ready, source  # noqa: PLC0415  after the limits are set
+        from lintel.edge.recognition.sources import Gone, source  # noqa: PLC0415  see main
 
         newest = self._newest
         try:
-            ready(self._start)
             found = source(self._start, lambda: os.pread(self._log, _LOG_BYTES, 0))
-            newest.alive_at = time.monotonic()  # only now: importing OpenCV takes its time on a busy box
             found.open()
             for picture in found.frames(newest.wanted):
                 newest.put(picture, found.damaged)
@@ -153,29 +152,42 @@ class Worker:
         self._wire.sendall(encode(message))
 
 
-def _confine(start: Start) -> None:
-    """Bound what this process may take, before anything reads a stranger's picture: for good."""
-    memory = start.memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold pictures and the password
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    os.nice(NICE)
-    with contextlib.suppress(OSError):  # when memory runs short, this goes first and the gateway last
+def _step_back() -> None:
+    """Take less than others of what is short: of the processor, and of memory when it runs out."""
+    with contextlib.suppress(OSError):  # a unit may forbid it
+        os.nice(NICE)
+    with contextlib.suppress(OSError):  # this goes first and the gateway last
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
+def _confine(memory_mb: int) -> None:
+    """Bound what pictures may take beyond what the program itself has, before it reads a stranger's: for good.
+
+    With the libraries loaded: OpenBLAS waits for ever where its first allocation fails.
+    """
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    memory = pages * resource.getpagesize() + memory_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold pictures and the password
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
 def main() -> None:
     """Take the first message from standard input, and look."""
-    wire = socket.socket(fileno=0)
     try:
+        wire = socket.socket(fileno=0)
         with wire.dup().makefile("rb") as first:
             start = decode(first.read(size(first.read(4))))
     except (BadFrame, OSError):
         sys.exit("this is started by the driver of a camera")
     if not isinstance(start, Start):
         sys.exit("this is started by the driver of a camera")
-    _confine(start)
+    _step_back()
+    from lintel.edge.recognition import codes, sources  # noqa: F401, PLC0415  what they load takes long, and memory
+
+    sources.ready(start)
+    _confine(start.memory_mb)
     Worker(wire, start).run()
 
 

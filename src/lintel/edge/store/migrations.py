@@ -6,8 +6,7 @@ a power cut leaves the old schema or the new one.
 
 from collections.abc import Callable
 
-import sqlite_utils
-
+from lintel.edge.store.bare import sqlite_utils
 from lintel.edge.store.connection import Connection
 
 
