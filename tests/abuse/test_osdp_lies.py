@@ -168,10 +168,7 @@ LIES = {
 
 
 def test_b3_a_frame_that_is_not_what_it_must_be_is_never_acted_on(tmp_path):
-    """Dropped and told; three in a row end the session, and the reader is left alone for longer each time.
-
-    The reader beside it on the line is as quick as before.
-    """
+    """Dropped and told; the reader beside it on the line opens its door meanwhile. (How the waits grow: edge/osdp.)"""
 
     async def work(lie, folder):
         wire = Wire(folder, 2)
@@ -193,8 +190,6 @@ def test_b3_a_frame_that_is_not_what_it_must_be_is_never_acted_on(tmp_path):
             await rig.flush()
             assert {e.reason for e in rig.decisions()} <= {"granted", "device_untrusted"}
             assert sum(e.reason == "granted" for e in rig.decisions()) == 1
-            starts = [1 for from_panel, raw in wire.ear.log if from_panel and raw[1] == 0 and raw[5] == Ask.ID]
-            assert len(starts) <= 8, "it is not met again and again without a pause"
             wire.pd.lies.clear()
             wire.pd.queue.clear()
             await in_session(driver, 0)  # an honest reader is used again
