@@ -307,7 +307,7 @@ def test_one_that_is_away_costs_the_others_a_tenth():
 
 
 def test_control_with_a_full_wait_for_each_poll_of_who_is_away_they_cost_more(monkeypatch):
-    monkeypatch.setattr(exchange, "HASTE_S", exchange.ANSWER_S)
+    monkeypatch.setattr(exchange, "PROBE_HASTE_S", exchange.ANSWER_S)
     monkeypatch.setattr(bus_module, "_SHARE", 0)
     with pytest.raises(AssertionError):
         test_readers_that_are_away_cost_the_others_at_most_a_third(6)

@@ -19,8 +19,8 @@ GRACE_S: Final = 0.004
 """After a presentation the line waits so long for the order that it leads to: a poll would hold that order up more."""
 _SHARE: Final = 2
 """Time that the others have for each second spent on a reader that is not there."""
-_GAP_S: Final = 0.02
-"""Longest pause inside an answer: the latency timer of a USB adapter, and then some."""
+_GAP_S: Final = 0.08
+"""Longest pause inside an answer: the latency timer of a USB adapter (16 ms), and a box that is busy."""
 
 
 class Bus:

@@ -13,8 +13,10 @@ from lintel.edge.osdp.messages import Command
 
 ANSWER_S: Final = 0.2
 """Within this after the end of a command a reader begins to answer (OSDP 2.2, 5.7)."""
-HASTE_S: Final = 0.06
+HASTE_S: Final = 0.12
 """Least time that is waited for an answer that usually comes at once; a later one is still taken."""
+PROBE_HASTE_S: Final = 0.06
+"""The same where most likely nobody is."""
 REPEATS_S: Final = (0.05, 0.2, 0.5)
 """Pauses before the same frame is sent again."""
 BUSY_S: Final = 3.0
@@ -65,8 +67,11 @@ class Exchange:
         sent = self.sent
         if sent is None:
             return 0.0
-        hasty = (sent.code == Command.POLL and sent.tries != 3) if present else self._met or self.probes % 4 != 0
-        return min(ANSWER_S, max(HASTE_S, 3 * self.latency)) if hasty else ANSWER_S
+        if present:
+            hasty, least = sent.code == Command.POLL and sent.tries != 3, HASTE_S
+        else:
+            hasty, least = self._met or self.probes % 4 != 0, PROBE_HASTE_S
+        return min(ANSWER_S, max(least, 3 * self.latency)) if hasty else ANSWER_S
 
     def answered_after(self, seconds: float) -> None:
         """The first byte of an answer came so long after the end of the command."""

@@ -22,8 +22,7 @@ from lintel.edge.osdp.keyring import Keyring, Which
 from lintel.edge.osdp.meeting import Meeting, Refusal, State
 from lintel.edge.osdp.messages import Capabilities, Code, Command, Error, Identity, Nak, Plain, Reply, keyset, parse
 from lintel.edge.osdp.orders import Orders
-from lintel.edge.osdp.secure import PLAIN_REPLY
-from lintel.edge.osdp.trust import Trust
+from lintel.edge.osdp.trust import GONE, PRESENTATIONS, Lie, Other, Trust
 
 PERIOD_S: Final = 0.04
 """Shortest time from poll to poll of one reader: keeps a fast line from burning the processor for nothing."""
@@ -32,8 +31,6 @@ PROBE_S: Final = 1.0
 AGAIN_S: Final = 0.05
 """Before the next key is tried, or a reader that a person set to install mode is met again (s)."""
 
-_PRESENTATIONS: Final = frozenset({Code.RAW, Code.FMT, Code.KEYPAD})
-_GONE: Final = frozenset({Error.SEQUENCE, Error.CHANNEL, Error.CONDITIONS})
 _FOREVER: Final = float("inf")
 
 
@@ -222,7 +219,7 @@ class Peripheral:
         if self.state is State.CLEAR:
             self._say(reply, sent, now)
         else:
-            if packet.code in _PRESENTATIONS:
+            if packet.code in PRESENTATIONS:
                 self.events.append(Distrusted())
             elif isinstance(reply, Identity | Capabilities):
                 self.events.append(Heard(reply, trusted=False))
@@ -230,30 +227,22 @@ class Peripheral:
         return True
 
     def _heard_secure(self, packet: Packet, now: float) -> bool:
-        sent, session, trust = self.exchange.sent, self._meeting.session, self._trust
-        if not packet.scb:
-            error = packet.data[0] if packet.code == Code.NAK and packet.data else 0
-            if sent is not None and error in _GONE:
-                self._restart(now, trust.wait(0.0), "the reader has no session")
-                return True
-            if error != Error.CHECK:  # else our command was garbled on the way, and is repeated
-                if packet.code in _PRESENTATIONS:
-                    self.events.append(Distrusted())
-                self._strike(Notice.CLEARTEXT_REFUSED, now)
-            return False
-        if packet == trust.last:  # the answer to our own repeat comes twice where the first one was late
-            return False
-        if packet.block == PLAIN_REPLY and packet.data:
-            self._strike(Notice.CLEARTEXT_REFUSED, now)
-            return False
-        data = session.open(packet) if session and sent and packet.sequence == sent.sequence else None
-        if data is None or sent is None:
-            self._strike(trust.name(packet), now)
-            return False
-        self.exchange.sent = None
-        trust.good(packet, now, repeated=sent.tries > 1)
-        self._say(self._parse(packet.code, data), sent, now)
-        return True
+        sent = self.exchange.sent
+        found = self._trust.judge(packet, sent, self._meeting.session, now)
+        if isinstance(found, bytes) and sent is not None:
+            self.exchange.sent = None
+            self._say(self._parse(packet.code, found), sent, now)
+            return True
+        if isinstance(found, Lie):
+            if found.presented:
+                self.events.append(Distrusted())
+            self._told(found.notice)
+            if self._trust.strike():
+                self._restart(now, self._trust.wait(PROBE_S), str(found.notice))
+        elif found is Other.NO_SESSION:
+            self._restart(now, self._trust.wait(0.0), "the reader has no session")
+            return True
+        return False
 
     def _parse(self, code: int, data: bytes) -> Reply:
         try:
@@ -270,7 +259,7 @@ class Peripheral:
             sent.job.finish(Outcome.REFUSED_BY_DEVICE if refused else Outcome.EXECUTED)
         if sent.code == Command.KEYSET:
             self._key_set(refused=refused, now=now)
-        elif isinstance(reply, Nak) and reply.error in _GONE and reply.error != Error.CHANNEL:
+        elif isinstance(reply, Nak) and reply.error in GONE and reply.error != Error.CHANNEL:
             self._restart(now, self._trust.wait(0.0 if self.usable else PROBE_S), "the reader wants another start")
         elif not isinstance(reply, Plain) or reply.code != Code.ACK:
             self.events.append(Heard(reply, trusted=self.usable))
@@ -320,11 +309,6 @@ class Peripheral:
             self.events.append(Up(secure=self.state is State.SECURE))
         else:
             self._orders.flush()
-
-    def _strike(self, notice: Notice, now: float) -> None:
-        self._told(notice)
-        if self._trust.strike():
-            self._restart(now, self._trust.wait(PROBE_S), str(notice))
 
     def _restart(self, now: float, wait: float, why: str) -> None:
         """Forget the session and begin with sequence 0, `wait` seconds from now."""

@@ -1,10 +1,15 @@
 """How much a reader's channel is believed: lies are counted, named, and answered with growing silence. Sans-IO."""
 
 from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from lintel.edge.model import Notice
+from lintel.edge.osdp.exchange import Sent
 from lintel.edge.osdp.frames import Packet
+from lintel.edge.osdp.messages import Code, Error
+from lintel.edge.osdp.secure import PLAIN_REPLY, Session
 
 STRIKES: Final = 3
 """Lies in a row that end a session."""
@@ -12,6 +17,26 @@ MUTE_S: Final = 60.0
 """Longest wait of a reader that lied (s)."""
 STEADY_S: Final = 10.0
 """A session that was good for so long makes up for earlier trouble (s)."""
+
+
+PRESENTATIONS: Final = frozenset({Code.RAW, Code.FMT, Code.KEYPAD})
+GONE: Final = frozenset({Error.SEQUENCE, Error.CHANNEL, Error.CONDITIONS})
+"""What a reader says that has no session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lie:
+    """What was said can not be the reader's, or not now. `presented`: it looked like a card or keys."""
+
+    notice: Notice
+    presented: bool = False
+
+
+class Other(StrEnum):
+    """What is no content and no lie: the reader has no session, or the packet can be passed over."""
+
+    NO_SESSION = "no session"
+    NOTHING = "nothing"
 
 
 class Trust:
@@ -28,16 +53,31 @@ class Trust:
         """A session begins."""
         self._since, self._strikes, self.last = now, 0, None
 
-    def good(self, packet: Packet, now: float, *, repeated: bool) -> None:
+    def judge(self, packet: Packet, sent: Sent | None, session: Session | None, now: float) -> bytes | Lie | Other:
+        """What a packet of a reader in session is: the data of the answer that is awaited, or something else."""
+        if not packet.scb:
+            error = packet.data[0] if packet.code == Code.NAK and packet.data else 0
+            if sent is not None and error in GONE:
+                return Other.NO_SESSION
+            if error == Error.CHECK:
+                return Other.NOTHING  # our command was garbled on the way, and is repeated
+            return Lie(Notice.CLEARTEXT_REFUSED, packet.code in PRESENTATIONS)
+        if packet == self.last:
+            return Other.NOTHING  # the answer to our own repeat comes twice where the first one was late
+        if packet.block == PLAIN_REPLY and packet.data:
+            return Lie(Notice.CLEARTEXT_REFUSED)
+        data = session.open(packet) if session and sent and packet.sequence == sent.sequence else None
+        if data is None or sent is None:
+            return Lie(Notice.REPLAYED if packet.mac in self._macs else Notice.BAD_MAC)
+        self._good(packet, now, repeated=sent.tries > 1)
+        return data
+
+    def _good(self, packet: Packet, now: float, *, repeated: bool) -> None:
         """A packet was what it should be."""
         self.last, self._strikes = packet if repeated else None, 0
         self._macs.append(packet.mac)
         if self._troubles and now - self._since > STEADY_S:
             self._troubles = 0
-
-    def name(self, packet: Packet) -> Notice:
-        """What to call a packet whose MAC does not fit here: one that was heard before, or one that never was right."""
-        return Notice.REPLAYED if packet.mac in self._macs else Notice.BAD_MAC
 
     def strike(self) -> bool:
         """Count a lie. Whether it was one too many."""
