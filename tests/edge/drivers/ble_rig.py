@@ -122,6 +122,12 @@ async def a_few_at_a_time(work, items, count=6):
     return await asyncio.gather(*map(one, items))
 
 
+async def ready(driver, device="lock"):
+    """Connected, with a challenge at hand."""
+    worker = driver._locks[device]
+    await until(lambda: worker._session.talk is not None and worker._session.talk._nonce is not None, 5.0)
+
+
 def known_battery(inlet):
     """Which locks have told their battery."""
     return {name for name, what, _ in inlet.measures if what is Measure.BATTERY_PERCENT}
@@ -151,6 +157,6 @@ async def lintel_locks(count=1, *, slots=3, paired=True, spec=None, interval=0.0
 
 
 __all__ = [
-    "Inlet", "MemoryKeys", "Rig", "a_few_at_a_time", "device", "known_battery", "lintel_locks", "order", "running",
-    "until",
+    "Inlet", "MemoryKeys", "Rig", "a_few_at_a_time", "device", "known_battery", "lintel_locks", "order", "ready",
+    "running", "until",
 ]  # fmt: skip

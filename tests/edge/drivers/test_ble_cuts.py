@@ -13,8 +13,7 @@ from lintel.edge.ble.words import Became, Moved
 from lintel.edge.drivers import ble_operation, ble_session
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, Outcome
-from tests.edge.drivers.ble_rig import Inlet, a_few_at_a_time, lintel_locks, order, running, until
-from tests.edge.drivers.test_ble_lintel import ready
+from tests.edge.drivers.ble_rig import Inlet, a_few_at_a_time, lintel_locks, order, ready, running, until
 
 
 @pytest.fixture(autouse=True)

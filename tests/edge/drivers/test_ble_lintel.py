@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import logging
 import time
 from contextlib import suppress
 
@@ -12,7 +11,7 @@ from lintel.edge.ble import lintel_lock as core
 from lintel.edge.drivers import ble_health, ble_session
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
-from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, running, until
+from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, ready, running, until
 from tests.edge.drivers.contract import open_files
 
 REST_S = ble_session.REST_S
@@ -29,12 +28,6 @@ def play(scene, **rig):
             await scene(made, made.build(), Inlet())
 
     asyncio.run(stage())
-
-
-async def ready(driver, device="lock"):
-    """Connected, with a challenge at hand."""
-    worker = driver._locks[device]
-    await until(lambda: worker._session.talk is not None and worker._session.talk._nonce is not None, 5.0)
 
 
 def test_connect_handshake_unlock():
@@ -259,39 +252,6 @@ def test_cancel_leaves_nothing_behind():
     play(scene)
 
 
-# ---- bytes that are none of a lock's
-
-
-def test_garbage_ends_the_connection_and_the_next_one_works():
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            for number, junk in enumerate((b"\x80\x10" + bytes(30), b"\x05late", b"\xff" * 60, b"\x80")):
-                await ready(driver)
-                link = next(iter(rig.lock.links.values()))
-                link.send(rig.lock._rx, junk)
-                await until(lambda one=link: not one.up, 5.0)
-                assert await driver.execute(order(within=10, name=f"o{number}")) is Outcome.EXECUTED
-            assert rig.turns() == ["unlock"] * 4
-
-    play(scene)
-
-
-def test_a_flood_is_cut_off_and_costs_the_other_lock_nothing():
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            await ready(driver, "lock0")
-            await ready(driver, "lock1")
-            link = next(iter(rig.locks["lock0"].links.values()))
-            session, _ = rig.locks["lock0"]._sessions[link]
-            for _ in range(200):  # well sealed, and nobody asked
-                rig.locks["lock0"]._say(link, session.seal(b"\x21" + bytes(18)))
-            assert await driver.execute(order(device="lock1")) is Outcome.EXECUTED
-            await until(lambda: not link.up, 5.0)
-            assert await driver.execute(order(within=10, device="lock0")) is Outcome.EXECUTED
-
-    play(scene, count=2)
-
-
 def test_silence_is_no_reason_to_leave():
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
@@ -313,90 +273,6 @@ def test_the_connection_is_kept_beyond_the_patience_of_the_lock():
             assert rig.air.adapter.dialled == {rig.address: 1}
 
     play(scene, idle=1, lifetime=60_000)
-
-
-# ---- keys
-
-
-def test_a_key_refused_twice_is_not_tried_again_until_somebody_looked(monkeypatch):
-    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
-
-    async def scene(rig, driver, inlet):
-        kept = dict(rig.locks["lock0"].memory.gateways)
-        rig.locks["lock0"].memory.gateways.clear()
-        async with running(driver, inlet):
-            await until(lambda: Notice.READER_KEY_LOST in inlet.notices("lock0"), 10.0)
-            address = rig.locks["lock0"].options.address
-            assert await driver.execute(order(device="lock0")) is Outcome.NOT_SENT
-            await asyncio.sleep(0.5)
-            assert rig.air.adapter.dialled[address] == 2
-            assert await driver.execute(order(device="lock1")) is Outcome.EXECUTED  # other locks go on
-            assert inlet.notices("lock0").count(Notice.READER_KEY_LOST) == 1
-            rig.locks["lock0"].memory.gateways.update(kept)
-            install = order(Action.INSTALL, device="lock0", seconds=5, text=bytes(16).hex(), name="i1")
-            assert await driver.execute(install) is Outcome.EXECUTED
-            assert await driver.execute(order(within=10, device="lock0", name="o2")) is Outcome.EXECUTED
-
-    play(scene, count=2)
-
-
-def test_control_without_the_count_of_refusals_the_lock_is_asked_for_ever(monkeypatch):
-    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
-    monkeypatch.setattr(ble_session, "REFUSALS", 10**9)
-    monkeypatch.setattr(ble_session, "REST_S", 0.0)
-
-    async def scene(rig, driver, inlet):
-        rig.lock.memory.gateways.clear()
-        async with running(driver, inlet):
-            await until(lambda: rig.air.adapter.dialled.get(rig.address, 0) > 4, 10.0)
-
-    play(scene)
-
-
-def test_another_lock_at_the_address_is_told_and_gets_no_signature():
-    async def scene(rig, driver, inlet):
-        rig.keys.kept["lock", "lock_key"] = core.public_of(bytes(32))
-        said = []
-        rig.air.taps.append(lambda pdu: said.append(pdu.value[1]) if pdu.uuid == core.TX else None)
-        async with running(driver, inlet):
-            await until(lambda: Notice.IDENTITY_MISMATCH in inlet.notices(), 5.0)
-            assert await driver.execute(order(within=2)) is Outcome.NOT_SENT
-        assert rig.turns() == []
-        assert 0x03 not in said  # AUTH
-
-    play(scene)
-
-
-def test_a_lock_without_keys_is_left_alone():
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            assert await driver.execute(order()) is Outcome.NOT_SENT
-            await asyncio.sleep(0.5)
-        assert rig.air.adapter.dialled == {}
-        assert [f.detail for f in inlet.facts] == ["not paired: open an install window"]
-
-    play(scene, paired=False)
-
-
-def test_no_secret_in_logs_or_facts(caplog):
-    caplog.set_level(logging.DEBUG)
-
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            await rig.lock.do_button()
-            install = order(Action.INSTALL, seconds=20, text=rig.lock.memory.secret, name="i1")
-            assert await driver.execute(install) is Outcome.EXECUTED
-            await until(lambda: Notice.KEY_SET in inlet.notices(), 10.0)
-            assert await driver.execute(order(within=10)) is Outcome.EXECUTED
-        told = f"{inlet.facts!r} {driver!r} {install.id} {caplog.text}"
-        for secret in [
-            rig.lock.memory.secret,
-            *(key.hex() for (_, name), key in rig.keys.kept.items() if "seed" in name),
-        ]:
-            assert secret not in told
-            assert repr(bytes.fromhex(secret))[2:-1] not in told
-
-    play(scene, paired=False)
 
 
 def test_a_lock_whose_radio_failed_for_long_is_met_at_its_first_advertisement(monkeypatch):

@@ -14,8 +14,7 @@ from lintel.edge.ble import lintel_messages as m
 from lintel.edge.ble.fragments import Assembler, cut
 from lintel.edge.ble.words import Move
 from lintel.edge.model import Outcome
-from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, running
-from tests.edge.drivers.test_ble_lintel import ready
+from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, ready, running
 
 
 class Client:
