@@ -128,9 +128,6 @@ class Desk:
                 mistakes.append(Mistake(str(name)[:64], "expected a photo in base64"))
         mistakes += await self.store.faces.put(photos, self.digest)
         self.ledger.audit("allowlist.photos", "applied", f"photos {len(params['photos'])}, mistakes {len(mistakes)}")
-        if len(mistakes) < len(params["photos"]):
-            for keeper in self.lists.keepers.values():
-                keeper.look()
         return {"photos": len(params["photos"]), "mistakes": [[m.where, m.expected] for m in mistakes]}
 
     # ---- one device

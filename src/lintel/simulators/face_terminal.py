@@ -61,6 +61,8 @@ class PersonStore:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._persons: dict[int, Person] = {}
+        self._numbers: dict[str, int] = {}  # by customId
+        self._photos: dict[str, set[int]] = {}  # by digest
         self._next = 1
 
     def __len__(self) -> int:
@@ -72,7 +74,7 @@ class PersonStore:
 
     def get(self, custom_id: str) -> Person | None:
         """Who has this id of the platform."""
-        return next((p for p in self._persons.values() if custom_id and p.custom_id == custom_id), None)
+        return self._persons.get(self._numbers.get(custom_id, 0)) if custom_id else None
 
     def by_number(self, number: int) -> Person | None:
         """Who has this number of the device."""
@@ -82,21 +84,34 @@ class PersonStore:
         """Enrol somebody new. The caller has checked the capacity."""
         person = Person(custom_id, self._next, name)
         self._persons[self._next] = person
+        self._numbers.setdefault(custom_id, self._next)
         self._next += 1
         return person
 
     def remove(self, custom_id: str) -> Person | None:
         """Delete; returns who was deleted."""
         person = self.get(custom_id)
-        return self._persons.pop(person.number) if person else None
+        if person is None:
+            return None
+        self._photos.get(person.photo, set()).discard(person.number)
+        del self._numbers[custom_id]
+        return self._persons.pop(person.number)
 
     def clear(self) -> None:
         """Delete everybody."""
-        self._persons.clear()
+        for index in (self._persons, self._numbers, self._photos):
+            index.clear()
 
     def like(self, photo: str, but: str) -> Person | None:
         """Somebody else with the same photo digest."""
-        return next((p for p in self._persons.values() if photo and p.photo == photo and p.custom_id != but), None)
+        numbers = self._photos.get(photo, ()) if photo else ()
+        return next((p for n in numbers if (p := self._persons[n]).custom_id != but), None)
+
+    def photographed(self, person: Person, photo: str) -> None:
+        """This person's photo is another one now, by its digest."""
+        self._photos.get(person.photo, set()).discard(person.number)
+        person.photo = photo
+        self._photos.setdefault(photo, set()).add(person.number)
 
 
 class Terminal(MqttPart):

@@ -40,6 +40,7 @@ class Faults:
 
     ignore: int = 0  # a command is neither executed nor answered
     drop_acks: int = 0  # a command is executed but not answered
+    keep_deleted: int = 0  # a deletion is answered as done, and nobody is deleted
     refuse: int = 0  # a command is answered with an error and not executed
     duplicate_push: int = 0  # an event is pushed twice
     delay: float = 0.0  # seconds before a command is looked at

@@ -73,7 +73,7 @@ class ListKeeper:
         self.standing = Standing()
         self._driver, self._store, self._clock, self._report, self._key_of = driver, store, clock, report, key_of
         self._wake = asyncio.Event()
-        self._revision = -1
+        self._revision = (-1, -1)
         self._turn: tuple[int, int] | None = None
         self._read_due = True
         self._read_mono = float("-inf")
@@ -81,7 +81,7 @@ class ListKeeper:
         self._doubt = self._purge = self._retry = False
         self._drop_after = self._put_after = BEGIN
         self._dirty, self._working, self._unproven = True, False, False
-        self._counted = -1
+        self._counted = (-1, -1)
         self._answered: list[int] = []
         self._told: set[str] = set()
 
@@ -92,11 +92,6 @@ class ListKeeper:
         """
         self._read_due = self._dirty = self._retry = True
         self._doubt, self._purge = self._doubt or full, self._purge or purge
-        self._wake.set()
-
-    def look(self) -> None:
-        """Something changed that no revision tells: a photo."""
-        self._dirty = True
         self._wake.set()
 
     async def count(self) -> None:
@@ -168,7 +163,7 @@ class ListKeeper:
             wiped = self._turn is not None and self._turn[1] != presence.wiped
             self._doubt = self._doubt or (wiped and not self.keeping.lists)
             self._turn, self._read_due, self._dirty = turn, True, True
-        if self._revision != (revision := self._store.allowlist.revision):
+        if self._revision != (revision := (self._store.allowlist.revision, self._store.faces.turn)):
             self._revision, self._dirty, self._drop_after = revision, True, BEGIN
 
     async def _done(self) -> bool:
@@ -190,6 +185,8 @@ class ListKeeper:
         begun = now.mono
         listed = await self._driver.listed(self.device)
         rows, ours = await self._store.roster.entries(self.device), {}
+        if self.standing.read_at is None and any(row.state is State.SENT for row in rows):
+            self._loud_until = begun + QUIET_S  # of the run before this one, up to its end
         if not listed.ids <= {row.name for row in rows}:
             ours = await self._store.roster.names()
         quiet = begun >= self._loud_until
@@ -207,7 +204,7 @@ class ListKeeper:
         standing.foreign, standing.strangers = settled.foreign[:_MOST_FOREIGN], len(settled.foreign)
         standing.nameless, standing.read_at = listed.nameless, self._clock.now().wall
         if settled.erased:
-            self._report(Fact(Notice.ERASE_DONE, self.device, "read back", settled.erased))
+            await self._erased(settled.erased, "read back")
         if settled.lost:
             log.warning("%s: %d persons are not on it any more, they are sent again", self.device, settled.lost)
         self._dirty = self._dirty or bool(settled.turns or settled.found or purge)
@@ -246,12 +243,16 @@ class ListKeeper:
         self._unproven = lists
         gone = sum(t.gone for t in turns)
         if gone:
-            self._report(Fact(Notice.ERASE_DONE, self.device, "confirmed", gone))
+            await self._erased(gone, "confirmed")
         stubborn = [t for t in turns if t.tries == rules.STUBBORN]
         if stubborn:
             code = f", it says {stubborn[0].code or 'nothing'}"
             detail = f"still there after {rules.STUBBORN} deletions{code}"
             self._report(Fact(Notice.ERASE_FAILED, self.device, detail, len(stubborn)))
+
+    async def _erased(self, count: int, how: str) -> None:
+        self._report(Fact(Notice.ERASE_DONE, self.device, how, count))
+        await self._store.roster.retry(self.device, Verdict.STORE_FULL)  # there is room again
 
     # ---- sending
 

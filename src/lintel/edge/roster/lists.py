@@ -56,10 +56,10 @@ class Lists:
                 tasks.create_task(keeper.run(), name=f"persons {device}")
 
     async def _sweep(self) -> None:
-        """At the start, and after each change of the allowlist."""
-        seen = -1
+        """At the start, and after each change of the allowlist or of a photo."""
+        seen = (-1, -1)
         while True:
-            revision = self._store.allowlist.revision
+            revision = (self._store.allowlist.revision, self._store.faces.turn)
             if revision != seen:
                 try:
                     await self._store.roster.read(self._store.faces.sweep)

@@ -78,11 +78,15 @@ class Sealed:
 
 
 class Faces:
-    """Photos in and out. `put` is for the event loop; `opened` and `sweep` block: for a thread."""
+    """Photos in and out. `put` is for the event loop; `opened` and `sweep` block: for a thread.
+
+    `turn` rises when photos came.
+    """
 
     def __init__(self, database: "Database", writer: "Writer") -> None:
         self._database, self._writer = database, writer
         self.folder: Path = database.directory / FOLDER
+        self.turn = 0
         self._coming: set[str] = set()  # files whose rows are on their way
 
     async def put(self, photos: Sequence[tuple[str, bytes]], digest: Digester) -> list[Mistake]:
@@ -109,6 +113,7 @@ class Faces:
                 await self._writer.submit(lambda conn: _keep(conn, rows), now=True)
             finally:
                 self._coming.difference_update(names)
+                self.turn += 1
         return mistakes
 
     def _may(self, key: int, tail: bytes) -> None:

@@ -199,8 +199,8 @@ class Roster:
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._hang_up)
         await asyncio.to_thread(self._thread.shutdown)
+        self._hang_up()
 
     # what is to be done
 
@@ -305,10 +305,11 @@ class Roster:
         while await self._writer.submit(lambda conn: int(conn.execute(sql, (device,)).rowcount)):
             pass
 
-    async def retry(self, device: str) -> None:
-        """What failed at a device is due at once."""
-        sql = "UPDATE roster SET due = 0 WHERE device = ? AND state IN (?, ?)"
-        await self._writer.submit(lambda conn: conn.execute(sql, (device, State.FAILED, State.DELETING)), now=True)
+    async def retry(self, device: str, why: str = "") -> None:
+        """What failed at a device, and failed so, is due at once."""
+        sql = "UPDATE roster SET due = 0 WHERE device = ?1 AND state IN (?2, ?3) AND (?4 = '' OR class = ?4)"
+        values = (device, State.FAILED, State.DELETING, why)
+        await self._writer.submit(lambda conn: conn.execute(sql, values), now=True)
 
     async def forget(self, devices: Sequence[str]) -> None:
         """Devices that are configured no more leave no rows: nobody reaches their lists from here."""

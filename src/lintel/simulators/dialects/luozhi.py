@@ -104,7 +104,7 @@ class Luozhi(Terminal):
                 return _PHOTO, f"image {photo}"
             person = self.store.add(custom_id)
             self.fill(person, raw)
-            person.photo = photo
+            self.store.photographed(person, photo)
             self.emit("stored", person=custom_id)
         return _OK, "success"
 

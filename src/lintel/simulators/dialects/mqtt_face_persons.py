@@ -158,7 +158,7 @@ class PersonDesk:
             return "478"
         person = known or self._store.add(custom_id)
         self.fill(person, info)
-        person.photo = photo
+        self._store.photographed(person, photo)
         self._terminal.emit("stored", person=custom_id)
         return ""
 
@@ -191,9 +191,12 @@ class PersonDesk:
     async def _delete_batch(self, message: JsonMap) -> Ack:
         good: list[JsonMap] = []
         bad: list[JsonMap] = []
+        kept = self._terminal.faults.take("keep_deleted")
         for custom_id in message["info"]["customId"]:
             await asyncio.sleep(self._terminal.face_options.batch_seconds / 10)
-            if self._store.remove(str(custom_id)):
+            if kept and self._store.get(str(custom_id)):
+                good.append({"customId": custom_id})
+            elif self._store.remove(str(custom_id)):
                 good.append({"customId": custom_id})
                 self._terminal.emit("deleted", person=custom_id)
             else:

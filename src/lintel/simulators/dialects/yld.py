@@ -102,7 +102,7 @@ class Yld(Terminal):
             photo = known.photo
         person = known or self.store.add(custom_id)
         self.fill(person, message)
-        person.photo = photo
+        self.store.photographed(person, photo)
         self.emit("stored", person=custom_id)
         return 0, "success"
 
