@@ -105,8 +105,9 @@ def test_s14_a_link_that_flaps_releases_nothing(tmp_path):
             rig.gate.contact(on(None))
             rig.gate.fire.line_up()
             rig.gate.contact(on(False))
-        await asyncio.sleep(0)
+        await rig.flush()
         assert rig.locks.orders == []
+        assert rig.events(Stream.ALARM) == [], "nor is a flap a line of the journal"
 
     scene(body, tmp_path)
 

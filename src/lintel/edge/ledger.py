@@ -50,7 +50,9 @@ class Ledger:
     health: Health
     watchers: set["asyncio.Queue[Event]"] = field(default_factory=set, init=False)
     positions: dict[str, str] = field(default_factory=dict, init=False)
-    _inputs: dict[str, bool | None] = field(default_factory=dict, init=False)
+    _inputs: dict[str, bool] = field(default_factory=dict, init=False)
+    _moved: dict[str, str] = field(default_factory=dict, init=False)
+    """Door -> the position that was written down last."""
     _contacts: set[str] = field(default_factory=set, init=False)
     """Doors with a position switch of their own: it knows better than what a lock says of its door."""
     _repeats: Counter[str] = field(default_factory=Counter, init=False)
@@ -105,13 +107,19 @@ class Ledger:
         self._repeats.clear()
 
     def position(self, state: DoorState) -> None:
-        """A door position switch moved: kept for status, written down when it is a change."""
+        """A door position switch says what it is: kept for status, written down when it is a change.
+
+        Silence is none: a line that flaps must not fill the journal, and tells of itself.
+        """
         word = {True: "open", False: "closed", None: "unknown"}[state.open]
         if state.door:
             self._contacts.add(state.door)
         for door in self.doors.values():
-            if self._says(state, door) and self.positions.get(door.id) != word:
-                self.positions[door.id] = word
+            if not self._says(state, door):
+                continue
+            self.positions[door.id] = word
+            if state.open is not None and self._moved.get(door.id) != word:
+                self._moved[door.id] = word
                 now = self.clock.now()
                 event = Event(
                     new_id(), Stream.ACCESS, "door.position", int(now.wall * 1000), now.mono, now.state,
@@ -128,14 +136,13 @@ class Ledger:
     def contact(self, contact: Contact) -> bool:
         """A fire, tamper or power input says what it is: written down when it is a change; whether it is one.
 
-        At rest from the start is no change.
+        At rest from the start is no change, and neither is silence: that its line is away is told by the line, once.
         """
-        known = self._inputs.get(contact.device, False)
-        self._inputs[contact.device] = contact.active
-        if contact.active == known:
+        if contact.active is None or contact.active == self._inputs.get(contact.device, False):
             return False
+        self._inputs[contact.device] = contact.active
         now = self.clock.now()
-        word = {True: "active", False: "inactive", None: "unknown"}[contact.active]
+        word = "active" if contact.active else "inactive"
         event = Event(
             new_id(), Stream.ALARM, f"input.{contact.kind}", int(now.wall * 1000), now.mono, now.state,
             door="" if contact.door == EVERY_DOOR else contact.door, device=contact.device, result=word,
