@@ -50,6 +50,7 @@ def test_500_persons_on_4_terminals_converge_over_power_cuts_and_nobody_is_left_
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_20000_persons_on_20_terminals_converge_after_a_power_cut_and_doors_are_not_disturbed():
     people = [f"p-{n:05d}" for n in range(20_000)]
 
