@@ -14,7 +14,7 @@ TESTS = Path(__file__).parents[1]
 CATALOGUE = tomllib.loads((TESTS / "abuse/catalogue.toml").read_text("utf-8"))
 LATER, LATER_ROWS = CATALOGUE.pop("later"), CATALOGUE.pop("later_rows")
 SCOPE = {
-    *(f"A{n}" for n in (*range(1, 16), 17)),
+    *(f"A{n}" for n in range(1, 18)),
     *(f"B{n}" for n in (*range(1, 12), 14, 15)),
     *("C3", "C4"),
     *(f"E{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15)),

@@ -85,6 +85,18 @@ def test_cards_in_every_form(tmp_path):
     on_bus(tmp_path, scene)
 
 
+def test_a16_a_reader_takes_the_lengths_of_its_profile(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.card(4711)  # 26 bits
+        rig.say(Say.RAW, bytes.fromhex("00013400") + bytes(7))  # two cards of 26 run together
+        rig.say(Say.RAW, bytes.fromhex("000122000000000040"))  # 34 bits, and right
+        await until(lambda: len(inlet.readings) == 3)
+        assert [r.fault for r in inlet.readings] == [Reason.BAD_FORMAT, Reason.BAD_FORMAT, None]
+        assert inlet.digests() == [DIGEST(Method.CARD, "34:0:0")]
+
+    on_bus(tmp_path, scene, changes={"bits": (34,)})
+
+
 def test_keys_become_a_pin(tmp_path):
     async def scene(rig, driver, inlet):
         rig.press("12")

@@ -64,11 +64,45 @@ def test_a_known_card_is_facility_and_number(size, facility, number):
 def test_one_wrong_bit_of_a_known_card_is_noticed(size, data):
     good = wiegand(size, data.draw(st.integers(0, 255)), data.draw(st.integers(0, 65535)))
     at = data.draw(st.integers(0, size - 1))
-    if size == 37 and at == 18:  # in both halves: two wrong parities, noticed as well
-        pass
     broken = good[:at] + ("1" if good[at] == "0" else "0") + good[at + 1 :]
     with pytest.raises(ValueError, match="parity"):
         identity(bits(broken))
+
+
+def flips(size: int) -> list[str]:
+    """Every card that differs from a good one in one bit."""
+    good = wiegand(size, 200, 54321)
+    return [good[:at] + "10"[int(good[at])] + good[at + 1 :] for at in range(size)]
+
+
+def read(text: str, layouts=LAYOUTS) -> str:
+    try:
+        return identity(bits(text), layouts)
+    except ValueError:
+        return "bad_format"
+
+
+@pytest.mark.parametrize("size", sorted(LAYOUTS))
+def test_a16_every_flipped_bit_is_noticed(size):
+    assert {read(card) for card in flips(size)} == {"bad_format"}
+
+
+@pytest.mark.parametrize("size", sorted(LAYOUTS))
+def test_a16_control_without_parity_a_flipped_bit_is_another_card(size):
+    bare = {n: Layout(n, layout.facility, layout.number) for n, layout in LAYOUTS.items()}
+    assert "bad_format" not in {read(card, bare) for card in flips(size)}
+    assert len({read(card, bare) for card in flips(size)}) > size - 2
+
+
+def test_a16_a_short_card_is_never_a_long_one_with_the_same_low_bits():
+    found = {read(wiegand(size, 7, 4711)) for size in LAYOUTS} | {read("1" * 52), read(wiegand(26, 7, 4711) * 2)}
+    assert found == {"26:7:4711", "34:7:4711", "37:7:4711", "52:FFFFFFFFFFFFF", read(wiegand(26, 7, 4711) * 2)}
+    assert len(found) == 5
+
+
+def test_a16_a_card_without_bits_is_a_bad_frame():
+    with pytest.raises(BadFrame):
+        parse(Code.RAW, b"\x00\x01\x00\x00\x00")
 
 
 def test_the_vector_with_a_wrong_parity():
