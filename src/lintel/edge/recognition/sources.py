@@ -26,8 +26,7 @@ LOOK_S: Final = 0.05
 """How often a folder or picture file is looked at."""
 _FFMPEG: Final = {
     "rtsp_transport": "tcp",  # UDP loses pictures where a building's network is busy
-    "fflags": "nobuffer",
-    "flags": "low_delay",
+    "flags": "low_delay",  # and not fflags=nobuffer: it throws the first key frame away, and all up to the next one
     "fpsprobesize": "0",  # else opening waits for 20 pictures, to measure a rate that nobody asks for
 }
 
