@@ -6,7 +6,9 @@ without "expected" also serves the text that begins with it. `tests/edge/test_te
 
 from typing import Final
 
-PHRASES: Final = {
+from lintel.edge.chinese_devices import DEVICES
+
+PHRASES: Final = DEVICES | {
     "no MQTT broker: 'apt-get install mosquitto' as root, or start it by ./lintel demo": (
         "没有 MQTT 代理:以 root 运行 apt-get install mosquitto,或用 ./lintel demo 启动"
     ),

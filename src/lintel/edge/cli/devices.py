@@ -7,7 +7,7 @@ import typer
 
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.errors import LintelError
-from lintel.edge.text import tr
+from lintel.edge.text import told, tr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,9 +70,9 @@ def show(  # noqa: PLR0917  typer gives every option by its name
     read = tr("never", "从未") if persons["read_at"] is None else _ago(persons["read_at"])
     typer.echo(tr(f"  read back: {read}", f"  最近回读:{read}"))
     if persons["why"]:
-        typer.echo(tr("  waiting: ", "  等待中:") + persons["why"])
+        typer.echo(tr("  waiting: ", "  等待中:") + told(persons["why"]))
     for row in answer["people"]:
-        why = " ".join(filter(None, (row["class"], row["code"], row["said"])))
+        why = " ".join(filter(None, (row["class"], row["code"], told(row["said"]))))
         again = tr(f", again in {_in(row['retry_at'])}", f",{_in(row['retry_at'])}后重试") if _soon(row) else ""
         typer.echo(f"  {row['person']}: {_word(row['state'])}" + (f" ({why}{again})" if why or again else ""))
     for name in answer["foreign"]:
