@@ -1,4 +1,4 @@
-"""Clients of others against our locks, in their own environment: `python peer_locks.py (nuki|yale) OUR_SITE_PACKAGES`.
+"""Clients of others against our locks, in their own environment: `peer_locks.py (nuki|ultra|yale) OUR_SITE_PACKAGES`.
 
 The clients are unchanged: bleak is told that this platform's backend is the radio in this process. Their environment
 comes first; only bumble, which it lacks, is taken from ours. Prints one JSON object.
@@ -92,6 +92,32 @@ async def nuki():
     return seen | {"turns": [turn.action for turn in lock.motor.turns]}
 
 
+async def ultra():
+    from pyNukiBT import NukiDevice, NukiErrorException
+
+    lock, seen = nuki_lock(address=ADDRESS, interval=20.0, pin=123456, ultra=True, travel=0.1), {}
+    async with platform(lock):
+        device = await BleakScanner.find_device_by_address(ADDRESS)
+        key = PrivateKey.generate()
+        client = NukiDevice(ADDRESS, None, None, bytes(key.public_key), bytes(key), 4711, "peer", ble_device=device)
+        await client.connect()
+        await lock.do_button()
+        try:
+            await client.pair(security_pin=654321)
+        except NukiErrorException as error:
+            seen["wrong_pin"] = str(error.error_code)
+        paired = await client.pair(security_pin=123456)
+        seen["paired"] = [paired["nuki_public_key"] == lock.public, paired["auth_id"].hex()]
+        await client.connect()
+        await client.update_state()
+        answer = await client.lock_action("UNLATCH", wait_for_completed=True)
+        seen["unlatch"] = str(answer.status)
+        seen["pin"] = [await client.verify_security_pin(1), await client.verify_security_pin(123456)]
+        seen["log"] = len(await client.request_log_entries(123456, count=5))
+        await client.disconnect()
+    return seen | {"turns": [turn.action for turn in lock.motor.turns]}
+
+
 async def yale():
     from yalexs_ble import AuthError
     from yalexs_ble.lock import Lock
@@ -149,4 +175,4 @@ async def yale():
     return seen | {"turns": [turn.action for turn in lock.motor.turns]}
 
 
-print(json.dumps(asyncio.run({"nuki": nuki, "yale": yale}[sys.argv[1]]())))
+print(json.dumps(asyncio.run({"nuki": nuki, "ultra": ultra, "yale": yale}[sys.argv[1]]())))

@@ -56,6 +56,17 @@ def test_pynukibt_pairs_unlocks_and_reads():
     }
 
 
+def test_pynukibt_pairs_with_the_pin_of_an_ultra():
+    assert peer("ultra") == {
+        "wrong_pin": "K_ERROR_BAD_PIN",
+        "paired": [True, "02000000"],
+        "unlatch": "COMPLETED",
+        "pin": [False, True],
+        "log": 1,
+        "turns": ["unlatch"],
+    }
+
+
 def test_yalexs_ble_opens_and_is_told_of_changes():
     seen = peer("yale")
     assert seen["info"] == ["ASL-03", "M1XXX0000123", "2.0.0"]

@@ -1,6 +1,5 @@
 """A Nuki Smart Lock after the vendor's public Bluetooth interface: pairing, a challenge for each order, states, log."""
 
-import hashlib
 import hmac
 import json
 import os
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bumble.gatt import Characteristic, Service
-from nacl.bindings import crypto_box_beforenm, crypto_scalarmult_base
+from nacl.bindings import crypto_scalarmult_base
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from lintel.simulators import ble_nuki_wire as wire
 from lintel.simulators.ble_lock import Action, BleLock, Bolt, Link, LockOptions
+from lintel.simulators.ble_nuki_pairing import Applicant, Pairing
 from lintel.simulators.parts import Emit, JsonMap, opt
 
 _APPLE = 0x004C
@@ -34,6 +34,7 @@ class NukiOptions(LockOptions):
 
     name: str = opt("Nuki_2B9F0C11", "name; the last eight characters are its id in hex")
     pin: int = opt(0, "security PIN; 0: none set")
+    ultra: bool = opt(default=False, text="a Smart Lock Ultra: it pairs with its PIN")
     file: str = opt("", "where it keeps its key and who may use it (JSON); empty: forgotten at the end")
     weak: str = opt("", "guards left out, for controls: nonce")
 
@@ -49,12 +50,10 @@ class Memory:
 
 @dataclass
 class _Talk:
-    """One connection: how far its pairing is, and the challenge that is open."""
+    """One connection: its pairing, who it is, and the challenge that is open."""
 
-    step: int = 0
+    pairing: Pairing
     key: bytes = b""
-    peer: bytes = b""
-    nonce: bytes = b""
     user: bytes = b""
     challenge: bytes = b""
 
@@ -87,9 +86,10 @@ class NukiLock(BleLock):
         """Pairing and keyturner."""
         p = Characteristic.Properties
         both = p.WRITE | p.INDICATE
-        self._pairing = self.characteristic(wire.PAIRING_IO, both, self._on_pairing)
+        service, io = (wire.ULTRA, wire.ULTRA_IO) if self.options.ultra else (wire.PAIRING, wire.PAIRING_IO)
+        self._pairing = self.characteristic(io, both, self._on_pairing)
         self._user = self.characteristic(wire.USER_IO, both, self._on_user)
-        return [Service(wire.PAIRING, [self._pairing]), Service(wire.KEYTURNER, [self._user])]
+        return [Service(service, [self._pairing]), Service(wire.KEYTURNER, [self._user])]
 
     def advertisement(self) -> tuple[bytes, bytes]:
         """A beacon whose last bit says that there is something new; the name on request."""
@@ -103,76 +103,35 @@ class NukiLock(BleLock):
 
     def connected(self, link: Link) -> None:
         """Nothing of an earlier connection is left."""
-        self._talks[link] = _Talk()
+        pin = self.options.pin if self.options.ultra else None
+        pairing = Pairing(
+            self._private, self.public, window=lambda: time.monotonic() < self._pairing_until,
+            number=self._number, keep=self._keep, pin=pin,
+        )  # fmt: skip
+        self._talks[link] = _Talk(pairing)
 
     def disconnected(self, link: Link) -> None:
         """Its challenge dies with it."""
         self._talks.pop(link, None)
 
-    # Pairing, in the clear.
+    # Pairing.
 
     def _on_pairing(self, link: Link, data: bytes) -> None:
-        talk, got = self._talks[link], wire.unframe(data)
-        if got is None:
-            self._plain(link, wire.ERROR, bytes((wire.BAD_CRC, 0, 0)))
-            return
-        _, command, body = got
-        if time.monotonic() >= self._pairing_until:
-            self._refuse(link, talk, wire.NOT_PAIRING, command)
-        elif command == wire.REQUEST_DATA and body == b"\x03\x00":
-            talk.step = 1
-            self._plain(link, wire.PUBLIC_KEY, self.public)
-        elif command == wire.PUBLIC_KEY and talk.step == 1 and len(body) == 32:
-            talk.step, talk.peer, talk.key = 2, body, crypto_box_beforenm(body, self._private)
-            self._challenge(link, talk)
-        elif command == wire.AUTHENTICATOR and talk.step == 2 and self._proved(talk, body, talk.peer + self.public):
-            talk.step = 3
-            self._challenge(link, talk)
-        elif (
-            command == wire.AUTHORIZATION
-            and talk.step == 3
-            and len(body) == 101
-            and self._proved(talk, body, body[32:])
-        ):
-            self._authorize(link, talk, body)
-        elif command == wire.CONFIRMATION and talk.step == 4 and self._proved(talk, body, talk.user):
-            self._keep(talk)
-            self._plain(link, wire.STATUS, b"\0")
-        else:
-            self._refuse(link, talk, wire.BAD_PROOF if talk.step > 1 else wire.BAD_PARAMETER, command)
+        answer = self._talks[link].pairing.received(data)
+        if answer[:2] == bytes((wire.ERROR, 0)):
+            self.emit("error", code=answer[2])
+        link.send(self._pairing, answer)
 
-    def _proved(self, talk: _Talk, body: bytes, over: bytes) -> bool:
-        proof = hmac.digest(talk.key, over + talk.nonce, hashlib.sha256)
-        return hmac.compare_digest(proof, body[:32])
+    def _number(self) -> int:
+        return max((int(user) for user in self.memory.users), default=1) + 1
 
-    def _challenge(self, link: Link, talk: _Talk) -> None:
-        talk.nonce = os.urandom(32)
-        self._plain(link, wire.CHALLENGE, talk.nonce)
-
-    def _authorize(self, link: Link, talk: _Talk, body: bytes) -> None:
-        theirs = body[-32:]
-        talk.step, talk.nonce = 4, os.urandom(32)
-        talk.user = (max((int(u) for u in self.memory.users), default=1) + 1).to_bytes(4, "little")
-        kind, app, name = body[32], int.from_bytes(body[33:37], "little"), body[37:69]
-        self._applicant = {"type": kind, "app": app, "name": name.rstrip(b"\0").decode("utf-8", "replace")}
-        answer = talk.user + os.urandom(16) + talk.nonce
-        proof = hmac.digest(talk.key, answer + theirs, hashlib.sha256)
-        self._plain(link, wire.AUTHORIZATION_ID, proof + answer)
-
-    def _keep(self, talk: _Talk) -> None:
-        user = int.from_bytes(talk.user, "little")
-        self.memory.users[str(user)] = self._applicant | {"key": talk.key.hex(), "enabled": True}
+    def _keep(self, who: Applicant) -> None:
+        self.memory.users[str(who.user)] = {
+            "type": who.kind, "app": who.app, "name": who.name, "key": who.key.hex(), "enabled": True,
+        }  # fmt: skip
         self._save()
-        talk.step, self._pairing_until = 0, 0.0
-        self.emit("paired", user=user, name=self._applicant["name"])
-
-    def _refuse(self, link: Link, talk: _Talk, code: int, command: int) -> None:
-        talk.step = 0
-        self.emit("error", code=code)
-        self._plain(link, wire.ERROR, bytes((code,)) + command.to_bytes(2, "little"))
-
-    def _plain(self, link: Link, command: int, payload: bytes) -> None:
-        link.send(self._pairing, wire.frame(command, payload))
+        self._pairing_until = 0.0
+        self.emit("paired", user=who.user, name=who.name)
 
     # Orders, encrypted.
 
@@ -197,18 +156,20 @@ class NukiLock(BleLock):
             self._asked(link, talk, got[1], got[2])
 
     def _asked(self, link: Link, talk: _Talk, command: int, body: bytes) -> None:
+        pin = 4 if self.options.ultra else 2
+        has_pin = command in (wire.VERIFY_PIN, wire.UPDATE_TIME, wire.REQUEST_LOG)
         sizes = wire.SIZES
-        if command not in sizes or len(body) not in sizes[command]:
+        if command not in sizes or len(body) - has_pin * (pin - 2) not in sizes[command]:
             self._error(link, talk, wire.BAD_LENGTH if command in sizes else wire.BAD_PARAMETER, command)
         elif command == wire.REQUEST_DATA:
             self._data(link, talk, int.from_bytes(body, "little"))
-        elif not self._fresh(talk, body[-32:] if command in (wire.ACTION, wire.REQUEST_CONFIG) else body[-34:-2]):
+        elif not self._fresh(talk, body[-32 - pin : -pin] if has_pin else body[-32:]):
             self._error(link, talk, wire.BAD_NONCE, command)
         elif command == wire.ACTION:
             self._action(link, talk, body[0])
         elif command == wire.REQUEST_CONFIG:
             self._say(link, talk, wire.CONFIG, self._config())
-        elif int.from_bytes(body[-2:], "little") != self.options.pin:
+        elif int.from_bytes(body[-pin:], "little") != self.options.pin:
             self._error(link, talk, wire.BAD_PIN, command)
         else:
             if command == wire.REQUEST_LOG:
@@ -288,9 +249,7 @@ class NukiLock(BleLock):
             self._say(link, talk, wire.LOG_ENTRY, entry)
 
     def _say(self, link: Link, talk: _Talk, command: int, payload: bytes) -> None:
-        nonce = os.urandom(24)
-        sealed = SecretBox(talk.key).encrypt(wire.frame(command, payload, talk.user), nonce).ciphertext
-        link.send(self._user, nonce + talk.user + len(sealed).to_bytes(2, "little") + sealed)
+        link.send(self._user, wire.seal(talk.key, talk.user, command, payload))
 
     def _error(self, link: Link, talk: _Talk, code: int, command: int) -> None:
         self.emit("error", code=code)
@@ -298,7 +257,7 @@ class NukiLock(BleLock):
 
     def moved(self) -> None:
         """States go to who is connected; for the others the beacon says that there is something new."""
-        talking = {link: talk for link, talk in self._talks.items() if talk.user and not talk.step}
+        talking = {link: talk for link, talk in self._talks.items() if talk.user}
         for link, talk in talking.items():
             self._say(link, talk, wire.STATES, self._states())
         self._told = bool(talking)
