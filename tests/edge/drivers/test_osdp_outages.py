@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from lintel.edge.drivers import osdp_voice
 from lintel.edge.model import Action, Method, Notice, Outcome
 from tests.edge.drivers.contract import DIGEST, Recorder, running, until
 from tests.edge.drivers.osdp_rig import Readers, notices, on_bus, order
@@ -26,6 +27,27 @@ def test_a_reader_that_goes_and_comes_is_told_once_each_and_is_back_soon(tmp_pat
         assert await driver.execute(order(Action.OPEN, 1)) is Outcome.EXECUTED
 
     on_bus(tmp_path, scene, 2)
+
+
+def test_a_reader_that_comes_and_goes_is_told_once_in_ten_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(osdp_voice, "FOLD_S", 2.5)
+
+    async def scene(rig, driver, inlet):
+        panel = driver.bus.peripherals[0]
+        for _ in range(4):
+            rig.pds[0].forget()  # its supply is loose
+            await until(lambda: not panel.usable)
+            await until(lambda: panel.usable, 10.0)
+        assert notices(inlet).count(Notice.COMMS_LOST) < 4
+        rig.stations[0].power(on=False)
+        await until(lambda: notices(inlet) and notices(inlet)[-1] is Notice.COMMS_LOST, 8.0)
+        lost = [f.count for f in inlet.facts if f.notice is Notice.COMMS_LOST]
+        assert sum(lost) == 5
+        assert len(lost) < 5
+        back = [f for f in inlet.facts if f.notice is Notice.COMMS_RESTORED]
+        assert len(back) == len(lost) - 1
+
+    on_bus(tmp_path, scene)
 
 
 def test_a_reader_that_never_came_is_told(tmp_path, monkeypatch):

@@ -38,7 +38,9 @@ class Voice:
         self._waiting: asyncio.Queue[Reading] = asyncio.Queue()
         self._again: dict[bytes, float] = {}
         self._folded: dict[Notice, tuple[float, int]] = {}
-        self._lost = False
+        self._lost = self._told = False
+        self._told_at, self._losses = -math.inf, 0
+        self._late: asyncio.TimerHandle | None = None
         self._states: dict[tuple[str, int], bool | None] = {}
         self._distrusted_at = -math.inf
 
@@ -46,9 +48,7 @@ class Voice:
         """Pass on what happened; `now` is the loop's time."""
         match event:
             case Up(secure=secure):
-                if self._lost:
-                    self._report(Fact(Notice.COMMS_RESTORED, self._device.id, "secure" if secure else "in the clear"))
-                self._lost = False
+                self._back("secure" if secure else "in the clear")
             case Down(why=why):
                 self._pad.clear()
                 self.missing(why)
@@ -62,14 +62,39 @@ class Voice:
                 pass
 
     def missing(self, why: str) -> None:
-        """The reader can not be used: say so once, and that nothing is known of its inputs."""
+        """The reader can not be used: say so once, and that nothing is known of its inputs.
+
+        One that comes and goes is told once in ten seconds, with how often it went.
+        """
         if not self._lost:
             self._lost = True
-            self._report(Fact(Notice.COMMS_LOST, self._device.id, why))
+            self._losses += 1
+            loop = asyncio.get_running_loop()
+            wait = self._told_at + FOLD_S - loop.time()
+            if wait <= 0:
+                self._say_lost(why)
+            else:
+                self._late = loop.call_later(wait, self._say_lost, why)
         for kind, number in list(self._states):
             if number >= 0:
                 self._state(kind, number, None)
         self._states.clear()
+
+    def _say_lost(self, why: str) -> None:
+        self._told, self._told_at = True, asyncio.get_running_loop().time()
+        self._report(Fact(Notice.COMMS_LOST, self._device.id, why, self._losses))
+        self._losses = 0
+
+    def _back(self, how: str) -> None:
+        self._quiet()
+        if self._told:
+            self._report(Fact(Notice.COMMS_RESTORED, self._device.id, how))
+        self._lost = self._told = False
+
+    def _quiet(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     async def carry(self, inlet: Inlet) -> None:
         """Hand over what had to wait for the door, one after another. Runs as long as the line."""
@@ -81,6 +106,9 @@ class Voice:
 
     def reset(self) -> None:
         """The line ended: nothing of it is handed over later."""
+        if self._late is not None:
+            self._quiet()
+            self._say_lost("line lost")
         self._pad.clear()
         while not self._waiting.empty():
             self._waiting.get_nowait()
