@@ -86,6 +86,7 @@ PHRASES: Final = DEVICES | {
     "the store can not be opened, so nothing can be kept; lintel status says why": (
         "存储无法打开,因此不能保存任何内容;原因见 lintel status"
     ),
+    "there is no store to keep it in": "没有可保存它的存储",
     "there is no store to keep a device's key in": "没有可保存设备密钥的存储",
     "an absolute path such as '/dev/serial/by-id/usb-...'": "绝对路径,如 /dev/serial/by-id/usb-...",
     "the device's id in its topics, without '/', '+', '#', braces and spaces": (

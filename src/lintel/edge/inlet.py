@@ -64,7 +64,7 @@ def _never(receipt: Receipt) -> Receipt:
 
     def done(_: Receipt) -> None:
         if not never.done():
-            never.set_exception(StoreError("commit_failed", "there is no store"))
+            never.set_exception(StoreError("commit_failed", "there is no store to keep it in"))
 
     receipt.add_done_callback(_seen)
     receipt.add_done_callback(done)
