@@ -5,6 +5,7 @@ import hashlib
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,23 +14,33 @@ from lintel.edge.drivers.base import Device, Line
 from lintel.edge.drivers.ble_radio import Radio
 from lintel.edge.model import Action, Direction, Door, Order, Outcome, Stream
 from lintel.edge.profiles import builtin
-from lintel.simulators.ble_lintel_lock import lintel_lock
+from lintel.simulators.ble_lintel_lock import RX, lintel_lock
+from lintel.simulators.ble_nuki import nuki_lock
+from lintel.simulators.ble_nuki_wire import USER_IO
 from tests.ble_air import Air
 from tests.edge.drivers.contract import until
 
 from .stage import at_work, context, gate, told
 
 LIFE = 3600.0
+PIN = "123456"
+MAKE = {
+    "lintel-lock": lintel_lock,
+    "nuki-smart-lock": nuki_lock,
+    "nuki-ultra": partial(nuki_lock, ultra=True, pin=int(PIN)),
+}
+"""Locks by profile."""
 
 
 class Site:
     """Doors with Bluetooth locks on one adapter, a gate, and people who hold up a code."""
 
-    def __init__(self, rig, air, locks, slots):
+    def __init__(self, rig, air, locks, slots, kind):
         self.rig, self.air, self.locks = rig, air, locks
+        self.answers = ("notify", RX) if kind == "lintel-lock" else ("indicate", USER_IO)
         self.outcomes = {}
         radio = Radio("", air.client_backend, air.scanner_backend, asyncio.Event().wait)
-        profile = builtin()["lintel-lock"]
+        profile = builtin()[kind]
         devices = [Device(name, lock.options.address, name, Direction.IN, profile) for name, lock in locks.items()]
         keys = replace(context(rig), keys=rig.store.keys)
         self.driver = ble_lock.build(Line("locks", "ble_lock", {"slots": slots}), devices, keys, radio)
@@ -53,7 +64,8 @@ class Site:
         """As an installer does: a window, the button, the secret on the label."""
         label = await self.lock.do_button()
         ident = self.lock.id
-        window = Order("pair", ident, ident, Action.INSTALL, time.monotonic() + 5, 0, 60.0, label["secret"])
+        text = label.get("secret", PIN)
+        window = Order("pair", ident, ident, Action.INSTALL, time.monotonic() + 5, 0, 60.0, text)
         assert await self.driver.execute(window) is Outcome.EXECUTED
         await told(self.rig, "key_set")
 
@@ -82,13 +94,13 @@ class Site:
 
 
 @asynccontextmanager
-async def site(path, count=1, *, slots=3, interval=0.0, executes=Site.execute, **options):
+async def site(path, count=1, *, kind="lintel-lock", slots=3, interval=0.0, executes=Site.execute, **options):
     """A site whose locks are paired and whose line is up."""
     names = [f"door{n}" for n in range(count)]
     doors = {name: Door(name, name, frozenset({"public"}), name) for name in names}
     async with Air(interval=interval) as air:
         locks = {
-            name: lintel_lock(id=name, address=f"C4:64:E3:00:01:{n:02X}", interval=20.0 * max(1, count / 4), **options)
+            name: MAKE[kind](id=name, address=f"C4:64:E3:00:01:{n:02X}", interval=20.0 * max(1, count / 4), **options)
             for n, name in enumerate(names)
         }
         rig = gate(path, doors=doors)
@@ -99,7 +111,7 @@ async def site(path, count=1, *, slots=3, interval=0.0, executes=Site.execute, *
 
         rig.lock = execute
         async with rig:
-            made.append(place := Site(rig, air, locks, slots))
+            made.append(place := Site(rig, air, locks, slots, kind))
             await rig.allow("p-1", valid_to=time.time() + LIFE)
             for lock in locks.values():
                 await lock.appear(air)
