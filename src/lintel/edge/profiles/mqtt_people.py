@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from lintel.edge.persons import Listed, Told, Verdict
-from lintel.edge.profiles.mqtt_people_spec import Listing, Persons, Results
+from lintel.edge.profiles.mqtt_people_spec import Codes, Listing, Persons, Results
 from lintel.edge.profiles.mqtt_read import find, text
 
 OPTIONAL: Final = ("person_photo", "person_photo_url")
@@ -84,7 +84,11 @@ def refusal(spec: Persons, document: JsonValue) -> Refusal:
     """What an answer that is no says."""
     code = text(find(document, spec.code)) if spec.code is not None else None
     said = text(find(document, spec.text)) if spec.text is not None else None
-    return Refusal(Verdict(spec.refusals.get(code or "", "retry_later")), code or "", said or "", code in spec.busy)
+    return Refusal(_class(spec.refusals, code), code or "", said or "", code in spec.busy)
+
+
+def _class(codes: Codes, code: str | None) -> Verdict:
+    return next((Verdict(name) for name, of_it in codes.items() if code in of_it), Verdict.RETRY_LATER)
 
 
 def told(spec: Persons, results: Results | None, ids: Sequence[str], document: JsonValue) -> list[Told]:
@@ -98,7 +102,7 @@ def told(spec: Persons, results: Results | None, ids: Sequence[str], document: J
 
 def _one(spec: Persons, name: str, failed: Mapping[str, str], done: Mapping[str, str]) -> Told:
     if name in failed:
-        return Told(name, Verdict(spec.errors.get(failed[name], "retry_later")), failed[name])
+        return Told(name, _class(spec.errors, failed[name]), failed[name])
     return Told(name, Verdict.DONE if name in done else Verdict.UNKNOWN)
 
 

@@ -22,8 +22,8 @@ ManyFiller = Literal["persons", "person_ids", "person_count"]
 """What a field about several persons can be filled with: objects by `persons.object`, their ids, how many they are."""
 
 Class = Literal["retry_later", "photo_bad", "store_full", "bug"]
-CodeList = Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=8)]
-Codes = Mapping[Annotated[str, Field(max_length=16)], Class]
+CodeList = Annotated[tuple[Annotated[str, Field(max_length=16)], ...], Field(max_length=32)]
+Codes = Mapping[Class, CodeList]
 Key = Annotated[str, Field(min_length=1, max_length=64)]
 Value = Annotated[str, Field(max_length=256)] | int | bool
 
@@ -67,7 +67,7 @@ class Persons:
 
     `code` and `text` stand in an answer that is no; `refusals` says what such a code means, `busy` which of them mean
     that nothing was done yet, `absent` those of a deletion that nobody was there. `errors`: what the code of one person
-    means in an answer that is yes. A code that is not named is `retry_later`.
+    means in an answer that is yes. Both name codes by what is to be done; one that is not named is `retry_later`.
     """
 
     __pydantic_config__ = STRICT
