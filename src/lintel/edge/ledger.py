@@ -35,7 +35,14 @@ from lintel.edge.witness import Found
 log = logging.getLogger(__name__)
 
 _MINOR = frozenset(
-    {Notice.FRAME_ERROR, Notice.DUPLICATE, Notice.RETAINED_IGNORED, Notice.SEQUENCE_GAP, Notice.SEQUENCE_RESET}
+    {
+        Notice.FRAME_ERROR,
+        Notice.DUPLICATE,
+        Notice.RETAINED_IGNORED,
+        Notice.SEQUENCE_GAP,
+        Notice.SEQUENCE_RESET,
+        Notice.ERASE_DONE,
+    }
 )
 """Notices that fill the telemetry stream: worth counting, not worth waking anybody."""
 

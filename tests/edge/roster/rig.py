@@ -188,6 +188,10 @@ class Gateway:
         return [f for f in self.facts if f.notice is notice]
 
 
+async def state(g, person, word, who="1001"):
+    return (await g.states(who)).get(person) == word
+
+
 def number(person):
     return int.from_bytes(person.encode()[-3:], "big") if not person[-4:].isdigit() else int(person[-4:])
 
@@ -212,4 +216,4 @@ async def events(sim, name, **match):
     return [e for e in sim.events if e["event"] == name and match.items() <= e.items()]
 
 
-__all__ = ["LIMIT", "URL", "Notice", "Rig", "events", "face", "jpeg", "json", "run"]
+__all__ = ["LIMIT", "URL", "Notice", "Rig", "events", "face", "jpeg", "json", "run", "state"]

@@ -1,26 +1,19 @@
 """Person lists kept on terminals: a simulated one that enforces its document is the far end, over a real broker."""
 
 import asyncio
+import itertools
 import json
 import time
 from dataclasses import replace
 
-import pytest
-
 from lintel.edge.model import Notice
 from lintel.edge.persons import Consent
-from lintel.edge.roster import keeper, lists, rules
+from lintel.edge.roster import keeper, rules
 from tests.edge.drivers.mqtt_rig import open_order
-from tests.edge.roster.rig import URL, jpeg, run
+from tests.edge.roster.rig import jpeg, run, state
 
 A, B, C = "p-0001", "p-0002", "p-0003"
 WITHDRAWN = Consent.WITHDRAWN
-
-
-@pytest.fixture(autouse=True)
-def _brisk(monkeypatch):
-    monkeypatch.setattr(keeper, "TICK", 0.1)
-    monkeypatch.setattr(lists, "SWEEP_S", 0.2)
 
 
 async def read(g):
@@ -99,10 +92,6 @@ def test_a_bad_photo_is_told_with_the_terminals_own_code_and_waits_for_another_o
             await g.settled({A, B})
 
     run(body)
-
-
-async def state(g, person, word, who="1001"):
-    return (await g.states(who)).get(person) == word
 
 
 async def asked(rig, what="EditPersonsNew", who="1001"):
@@ -261,7 +250,7 @@ def test_commands_about_persons_keep_their_distance_and_a_batch_its_limits():
             await g.until(lambda: full(rig))
             times = [e["t"] for e in rig.sim.events if e["event"] == "asked" and "Person" in e["what"]]
             assert len(times) >= 3, "the list was asked for, and 250 persons need two commands"
-            assert min(b - a for a, b in zip(times, times[1:], strict=False)) > 0.9
+            assert min(b - a for a, b in itertools.pairwise(times)) > 0.9
             assert [e for e in rig.sim.events if e["event"] == "refused"] == []
 
     async def full(rig):
@@ -330,72 +319,3 @@ def test_an_order_and_an_acknowledgement_do_not_wait_for_a_batch():
         return len(await rig.there()) > 2
 
     run(body, options={"batch_seconds": 0.2})
-
-
-@pytest.mark.parametrize("profile", ["yld", "luozhi", "mqtt-face-dean"])
-def test_the_other_dialects_one_by_one_with_photos_that_they_fetch(profile):
-    async def body(rig):
-        async with rig.gateway() as g:
-            await g.put(A, B, photos=False)
-            await g.settled({A, B})
-            await g.put(A, photos=False, mask="Zhao *")
-            await g.until(lambda: named(rig))
-            await g.settled({A, B})
-            await g.delete(B)
-            await g.settled({A})
-            assert g.told(Notice.ERASE_FAILED) == []
-
-    async def named(rig):
-        people = (await rig.sim.command("persons", id="1001"))["persons"]
-        return [p["name"] for p in people if p["customId"] == A] == ["Zhao *"]
-
-    run(body, {"1001": profile}, photo_url=URL)
-
-
-def test_a_terminal_that_keeps_no_validity_loses_a_person_at_its_end():
-    async def body(rig):
-        ahead = [0.0]
-        async with rig.gateway(time=lambda: time.time() + ahead[0]) as g:
-            await g.put(A, photos=False, valid_to=time.time() + 600)
-            await g.put(B, photos=False, valid_from=time.time() + 900)
-            await g.until(lambda: there(rig, {A}))
-            assert g.keeper().keeping.enforces_validity is False
-            ahead[0] = 601.0
-            await g.until(lambda: there(rig, set()))
-            ahead[0] = 901.0
-            await g.until(lambda: there(rig, {B}))
-
-    async def there(rig, want):
-        return await rig.there() == want
-
-    run(body, {"1001": "luozhi"}, photo_url=URL)
-
-
-def test_without_photo_url_a_dialect_that_fetches_photos_says_what_is_missing():
-    async def body(rig):
-        async with rig.gateway() as g:
-            await g.put(A)
-            await g.until(lambda: state(g, A, "failed"))
-            assert (await g.row(A))["code"] == "no_photo_url"
-            assert len(g.told(Notice.DEVICE_FAULT)) == 1
-
-    run(body, {"1001": "yld"})
-
-
-def test_a_list_that_was_lost_deletes_nobody():
-    async def body(rig):
-        async with rig.gateway() as g:
-            await g.put(A, B)
-            await g.settled({A, B})
-
-            def lose(conn):
-                conn.execute("DELETE FROM credential")
-                conn.execute("INSERT INTO state VALUES ('fault', '1')")
-
-            await g.store.writer.submit(lose, now=True)
-            g.store.allowlist.revision += 1
-            await asyncio.sleep(1.0)
-            assert await rig.there() == {A, B}
-            assert "the allowlist was lost" in g.keeper().standing.why
-
-    run(body)

@@ -5,10 +5,12 @@ import os
 
 import pytest
 
+from lintel.edge import policy
 from lintel.edge.errors import StoreError
 from lintel.edge.model import Method, PersonKind, Status
 from lintel.edge.persons import Consent
 from lintel.edge.store import CredentialPut, Del, Type
+from lintel.edge.store import faces as module
 from lintel.edge.store.connection import sqlite
 from lintel.edge.store.faces import Sealed
 from tests.edge.rig import T0, Rig, run
@@ -86,6 +88,27 @@ def test_f2_a_withdrawn_consent_is_refused_at_once_and_the_persons_card_still_wo
         assert await rig.present("p1", method=Method.CARD) == "granted"
         await apply(rig, put(rig, consent=GRANTED, rev=3), seq=3)
         assert await rig.present("p1", method=Method.FACE, score=0.95) == "granted"
+
+    run(body, tmp_path)
+
+
+def test_f2_control_without_the_rule_a_withdrawn_consent_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr(policy, "_consent", lambda facts: None)
+
+    async def body(rig):
+        await apply(rig, put(rig, consent=WITHDRAWN))
+        assert await rig.present("p1", method=Method.FACE, score=0.95) == "granted"
+
+    run(body, tmp_path)
+
+
+def test_f3_control_without_the_order_of_revisions_an_older_grant_lifts_a_withdrawal(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "consent", lambda put, rev, stored: module.CONSENTS.index(put.consent))
+
+    async def body(rig):
+        await apply(rig, put(rig, consent=WITHDRAWN, rev=2))
+        await rig.store.allowlist.apply_import([put(rig, consent=GRANTED, rev=None)], at=T0, replace=False)
+        assert consent(rig) == "granted"
 
     run(body, tmp_path)
 
