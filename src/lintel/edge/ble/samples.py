@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from lintel.edge.ble import lintel_messages, nuki, nuki_messages
+from lintel.edge.ble import lintel_messages, nuki, nuki_messages, yale
 from lintel.edge.ble.words import Move
 from lintel.edge.errors import BadFrame
 
@@ -14,6 +14,8 @@ def understand(dialect: str, data: bytes) -> list[Mapping[str, Any]]:
     try:
         if dialect.startswith("nuki"):
             return [_plain(nuki_messages.read(*nuki.unframe(data)))]
+        if dialect == "yale":
+            return [_plain(yale.read(data))]
         return [_plain(lintel_messages.read(data))]
     except BadFrame as error:
         return [{"bad": str(error)}]
@@ -21,6 +23,8 @@ def understand(dialect: str, data: bytes) -> list[Mapping[str, Any]]:
 
 def compose(dialect: str, move: Move, order: Mapping[str, Any]) -> bytes:
     """The message that makes a move; of the order `nonce`, `id` and `app` as hex, `seconds`. Raises ValueError."""
+    if dialect == "yale":
+        return yale.move_frame(move)
     nonce = _hex(order, "nonce")
     if dialect.startswith("nuki"):
         return nuki_messages.action_frame(move, int.from_bytes(_hex(order, "app"), "little"), nonce)

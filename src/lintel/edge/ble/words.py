@@ -43,6 +43,7 @@ class Seen:
     battery: int | None = None
     low: bool = False
     fault: str = ""
+    supply_mv: int | None = None
 
 
 class Became(Enum):

@@ -56,6 +56,8 @@ class Condition:
         """How it stands."""
         if seen.battery is not None:
             inlet.measure(self._device, Measure.BATTERY_PERCENT, seen.battery)
+        if seen.supply_mv is not None:
+            inlet.measure(self._device, Measure.SUPPLY_MV, seen.supply_mv)
         low = seen.low or (seen.battery is not None and seen.battery <= self._limit)
         if low and not self._low:
             self._low = True

@@ -27,6 +27,10 @@ class Gone(LintelError):
     """The connection with one lock ended or did not come about. The lock's own session deals with it."""
 
 
+class Denied(Gone):
+    """The lock answered a write with an error of its own; the connection may still be there."""
+
+
 class Link:
     """An open connection. `over` is set when it has ended, `why` then says why; every call raises that from then on."""
 
@@ -144,10 +148,12 @@ class Link:
 
     @contextlib.contextmanager
     def _no_bleak(self) -> Iterator[None]:
-        from bleak.exc import BleakError  # noqa: PLC0415  optional
+        from bleak.exc import BleakError, BleakGATTProtocolError  # noqa: PLC0415  optional
 
         try:
             yield
+        except BleakGATTProtocolError as error:
+            raise (self.why if self.over else Denied(_short(error))) from None
         except (BleakError, OSError, EOFError, TimeoutError) as error:
             raise (self.why if self.over else Gone(_short(error) or "a write was not answered")) from None
 

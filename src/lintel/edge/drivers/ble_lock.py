@@ -16,6 +16,7 @@ from lintel.edge.drivers.ble_radio import Radio, installed
 from lintel.edge.drivers.ble_slots import Slots
 from lintel.edge.drivers.ble_talk import Dialect
 from lintel.edge.drivers.ble_worker import Worker
+from lintel.edge.drivers.ble_yale import YaleDialect
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.model import Order, Outcome
 from lintel.edge.profiles.ble import BleSpec
@@ -34,6 +35,7 @@ _DIALECTS: Final[dict[str, Dialect]] = {
     "lintel-lock": LintelDialect(),
     "nuki": NukiDialect(),
     "nuki-ultra": NukiDialect(ultra=True),
+    "yale": YaleDialect(),
 }
 
 

@@ -10,7 +10,7 @@ from lintel.edge.ble.words import Move
 from lintel.edge.profiles.fields import STRICT
 from lintel.edge.profiles.samples import Meaning
 
-Dialect = Literal["lintel-lock", "nuki", "nuki-ultra"]
+Dialect = Literal["lintel-lock", "nuki", "nuki-ultra", "yale"]
 Opens = Literal["unlock", "unlatch", "lock_n_go", "lock_n_go_unlatch"]
 LocksAgain = Literal["itself", "gateway", "never"]
 
@@ -18,6 +18,7 @@ _MOVES: Final = {
     "lintel-lock": {Move.LOCK, Move.UNLOCK, Move.UNLATCH},
     "nuki": set(Move),
     "nuki-ultra": set(Move),
+    "yale": {Move.LOCK, Move.UNLOCK, Move.UNLATCH},
 }
 
 

@@ -1,0 +1,139 @@
+"""A Yale lock on a Bluetooth line, as far as its traffic is known in public."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from lintel.edge.drivers import ble_install, ble_operation, ble_session
+from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
+from lintel.simulators.ble_yale import yale_lock
+from tests.ble_air import Air
+from tests.edge.drivers.ble_rig import Inlet, Rig, a_few_at_a_time, device, order, running, until
+
+ADDRESS = "C4:64:E3:00:00:01"
+KEY = bytes(range(16))
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch):
+    monkeypatch.setattr(ble_session, "REST_S", 0.02)
+    monkeypatch.setattr(ble_operation, "PAUSE_S", 0.01)
+    monkeypatch.setattr(ble_install, "AGAIN_S", 0.1)
+
+
+@asynccontextmanager
+async def yale_rig(*, paired=True, spec=None, **options):
+    async with Air() as air:
+        lock = yale_lock(id="lock", address=ADDRESS, interval=20.0, key=KEY.hex(), **{"travel": 0.02, **options})
+        changes = {"locks_again": "never", **(spec or {})}
+        rig = Rig(air, {"lock": lock}, [device("lock", ADDRESS, "yale-august", **changes)])
+        if paired:
+            rig.keys.kept["lock", "offline_key"] = KEY + b"\x01"
+        await lock.appear(air)
+        try:
+            yield rig
+        finally:
+            await lock.power_off()
+
+
+def play(scene, **options):
+    async def stage():
+        async with yale_rig(**options) as rig:
+            await scene(rig, rig.build(), Inlet())
+
+    asyncio.run(stage())
+
+
+def test_open_release_and_condition():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(within=10)) is Outcome.EXECUTED
+            assert await driver.execute(order(Action.RELEASE, within=10, name="o2")) is Outcome.EXECUTED
+            await until(lambda: inlet.doors == [DoorState("lock", 0, False)], 5.0)
+            await until(lambda: any(what is Measure.SUPPLY_MV for _, what, _ in inlet.measures), 5.0)
+        assert rig.turns() == ["unlock", "lock"]
+
+    play(scene)
+
+
+def test_the_latch_of_a_lock_that_has_one():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(within=15)) is Outcome.EXECUTED
+        assert rig.turns() == ["unlatch"]
+
+    play(scene, latch=True, spec={"open": "unlatch"})
+
+
+def test_the_gateway_locks_again():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(within=10, seconds=0.3)) is Outcome.EXECUTED
+            await until(lambda: rig.turns() == ["unlock", "lock"], 5.0)
+
+    play(scene, spec={"locks_again": "gateway"})
+
+
+def test_the_key_is_given_in_a_window_and_tried_first():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            wrong = order(Action.INSTALL, seconds=20, text=bytes(17).hex(), name="i1")
+            assert await driver.execute(wrong) is Outcome.EXECUTED
+            await until(lambda: any("not paired: the lock" in f.detail for f in inlet.facts), 10.0)
+            assert rig.keys.kept == {}
+            right = order(Action.INSTALL, seconds=20, text=KEY.hex() + "01", name="i2")
+            assert await driver.execute(right) is Outcome.EXECUTED
+            await until(lambda: Notice.KEY_SET in inlet.notices(), 10.0)
+            assert await driver.execute(order(within=10)) is Outcome.EXECUTED
+            short = order(Action.INSTALL, seconds=20, text=KEY.hex(), name="i3")
+            assert await driver.execute(short) is Outcome.REFUSED_BY_DEVICE
+        assert rig.turns() == ["unlock"]
+
+    play(scene, paired=False)
+
+
+def test_a_key_that_was_changed_is_not_tried_for_ever(monkeypatch):
+    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
+
+    async def scene(rig, driver, inlet):
+        rig.keys.kept["lock", "offline_key"] = bytes(16) + b"\x01"
+        async with running(driver, inlet):
+            await until(lambda: Notice.READER_KEY_LOST in inlet.notices(), 10.0)
+            await asyncio.sleep(0.3)
+            assert rig.air.adapter.dialled == {ADDRESS: 2}
+
+    play(scene)
+
+
+def test_a_jam_is_refused_and_told():
+    async def scene(rig, driver, inlet):
+        await rig.lock.do_jam()
+        async with running(driver, inlet):
+            assert await driver.execute(order(within=10)) is Outcome.REFUSED_BY_DEVICE
+        assert "jammed" in [f.detail for f in inlet.facts]
+
+    play(scene)
+
+
+STEPS = [
+    (op, nth, arrives)
+    for op, most in (("write", 8), ("write_answer", 8), ("notify", 8))
+    for nth in range(1, most + 1)
+    for arrives in (False, True)
+]
+
+
+def test_b6_a_cut_at_any_step_turns_the_motor_once():
+    async def one(step):
+        op, nth, arrives = step
+        async with yale_rig() as rig:
+            driver, inlet = rig.build(), Inlet()
+            rig.air.cut(rig.address, op, nth=nth, arrives=arrives)
+            async with running(driver, inlet):
+                outcome = await driver.execute(order(within=8))
+                await until(lambda: not rig.lock.motor.busy, 5.0)
+                assert outcome is Outcome.EXECUTED, step
+                assert rig.turns() == ["unlock"], step
+
+    asyncio.run(a_few_at_a_time(one, STEPS))
