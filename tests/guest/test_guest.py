@@ -74,4 +74,4 @@ def test_bluetooth_locks_through_the_real_stack(box):
 
 
 def test_the_service_on_a_real_systemd(box):
-    passed(machine.tests(box, "test_service.py", limit=300.0), 4)
+    passed(machine.tests(box, "test_service.py", limit=300.0), 8)

@@ -42,3 +42,14 @@ async def powered(within: float = 20.0) -> str:
             shown = await asyncio.to_thread(subprocess.run, ["bluetoothctl", "show"], capture_output=True, text=True)
             said = shown.stdout
     return said
+
+
+async def _serve() -> None:
+    """An adapter for another process, until this one is ended."""
+    async with bluez():
+        print("powered", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -36,10 +37,23 @@ line = "board"
 profile = "panel"
 address = "FIRE"
 door = "*"
+[[line]]
+id = "radio"
+driver = "ble_lock"
+[[device]]
+id = "bolt"
+line = "radio"
+profile = "lintel-lock"
+address = "C4:64:E3:00:00:01"
+door = "back"
 [[door]]
 id = "front"
 groups = ["main"]
 lock = "strike"
+[[door]]
+id = "back"
+groups = ["main"]
+lock = "bolt"
 """
 DROP_IN = """
 [Service]
@@ -77,7 +91,18 @@ def chip():
 
 
 @pytest.fixture(scope="module")
-def box(chip):
+def adapter():
+    """A powered Bluetooth adapter, hci0."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.guest.inside.ble_world"], stdout=subprocess.PIPE, text=True, cwd="/clone"
+    ) as world:
+        assert world.stdout.readline() == "powered\n"
+        yield
+        world.terminate()
+
+
+@pytest.fixture(scope="module")
+def box(chip, adapter):
     """The unit and its files where the README puts them. The fire loop has a resistor of its own, and is closed."""
     for name, folder in (("lintel.sysusers", "sysusers.d"), ("lintel.tmpfiles", "tmpfiles.d")):
         target = Path("/usr/lib") / folder
@@ -130,6 +155,18 @@ def _consumers(chip):
 
     with gpiod.Chip(str(chip.path)) as opened:
         return {opened.get_line_info(at).consumer for at in range(4)}
+
+
+def test_its_radio_is_reached_through_the_sandbox(box):
+    """BlueZ lets its user in, and it listens to advertisements: nobody else does here."""
+
+    def shown():
+        return subprocess.run(["bluetoothctl", "show"], capture_output=True, text=True, check=True).stdout
+
+    until(lambda: "Discovering: yes" in shown(), 20.0)
+    systemctl("stop", "lintel")
+    until(lambda: "Discovering: no" in shown(), 20.0)
+    systemctl("start", "lintel")
 
 
 def test_control_without_its_line_in_the_unit_the_chip_stays_closed(box):
