@@ -300,6 +300,9 @@ PHRASES: Final = DEVICES | {
     'a fleet is a list of parts, or {"defaults": {...}, "parts": [...]}': (
         '设备清单是部件的列表,或 {"defaults": {...}, "parts": [...]}'
     ),
+    "a Bluetooth lock needs a controller: --transport hci-socket:0 (or usb:0, ...)": (
+        "蓝牙锁需要一个控制器:--transport hci-socket:0(或 usb:0 等)"
+    ),
     "which part? id is one of {}": "哪个部件?id 为以下之一:{}",
     "two parts are called {}": "两个部件同名:{}",
     "already plugged in": "已经插入",
