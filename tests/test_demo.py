@@ -110,3 +110,16 @@ def test_bench_entry_gives_its_figures_and_loses_nothing():
     named = {"p50_ms", "p99_ms", "per_s", "floor_p50_ms", "ratio_p50", "idle_rss_mb", "idle_cpu_percent", "start_ms"}
     assert named <= set(figures)
     assert all(rate["orders"] == (0 if name == "1000" else rate["sent"]) for name, rate in figures["rates"].items())
+
+
+def test_bench_lines_gives_its_figures():
+    code, out, err = ended(start("bench", "lines", "--json", "--seconds", "5", "--outages", "2"), 115)
+    assert code == 0, err
+    figures = json.loads(out)
+    named = {
+        "osdp_p99_ms_9600", "osdp_cycle_ms_9600", "osdp_p99_ms_115200", "osdp_reconnect_s", "ble_unlock_ratio",
+        "ble_reconnect_s", "mixed_p99_ms", "mixed_rss_mb", "serial_replug_s", "broker_restart_s",
+    }  # fmt: skip
+    assert named <= set(figures)
+    assert all(figures[name] > 0 for name in named)
+    assert figures["osdp_cycle_ms_9600"] > 100, "eight secure polls and their answers take the wire that long"

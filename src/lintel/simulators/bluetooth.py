@@ -22,6 +22,7 @@ class BluetoothOptions(PartOptions):
 
     id: str = opt("bluetooth", "name in commands and events")
     folder: str = opt(".", "where the socket `bus` of the message bus is made")
+    interval: float = opt(0.0, "milliseconds that each message waits, as for a connection event (7.5 to 50)")
     locks: str = opt("[]", 'JSON list of locks, e.g. [{"kind": "ble-lintel", "id": "lock-1"}]')
 
 
@@ -39,11 +40,12 @@ class Bluetooth(Part):
             self._locks = {lock.id: lock for lock in (cast("BleLock", build(spec, emit)) for spec in specs)}
         except (ValueError, TypeError) as error:
             raise SimulatorError(f"locks is a JSON list of objects: {error}") from None
+        self._interval = options.interval / 1000
         self._air: Air | None = None
 
     async def run(self) -> None:
         """Live until cancelled."""
-        async with Air() as air, bus(self._folder) as address, BlueZ(address, air):
+        async with Air(interval=self._interval) as air, bus(self._folder) as address, BlueZ(address, air):
             self._air = air
             for lock in self._locks.values():
                 await lock.appear(air)

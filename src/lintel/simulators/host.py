@@ -22,6 +22,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "ble-lintel": ("lintel.simulators.ble_lintel_lock", "LintelLock"),
     "ble-nuki": ("lintel.simulators.ble_nuki", "NukiLock"),
     "ble-yale": ("lintel.simulators.ble_yale", "YaleLock"),
+    "ble-echo": ("lintel.simulators.ble_echo", "Echo"),
     "bluetooth": ("lintel.simulators.bluetooth", "Bluetooth"),
     "rtsp-camera": ("lintel.simulators.rtsp_camera", "Camera"),
     "relay": ("lintel.simulators.relay_door", "RelayDoor"),

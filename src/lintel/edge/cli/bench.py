@@ -66,3 +66,27 @@ def camera(
     from lintel.bench.camera import measure  # noqa: PLC0415
 
     _show(measure(count, say=lambda text: print(text, file=sys.stderr)), as_json=as_json)
+
+
+@app.command(
+    help=tr(
+        "OSDP, Bluetooth, and all lines at once in one daemon; about 15 minutes, of which a reader is away ten.",
+        "OSDP、蓝牙,以及一个网关进程中同时运行的各类线路;约 15 分钟,其中读卡器离线 10 分钟。",
+    )
+    + "\n\n  lintel bench lines --json"
+)
+def lines(
+    seconds: Annotated[float, typer.Option(min=5, help=tr("Length of the mixed load.", "混合负载的秒数。"))] = 60.0,
+    outages: Annotated[
+        str, typer.Option(help=tr("Seconds that OSDP readers are away.", "OSDP 读卡器离线的秒数。"))
+    ] = "3,10,60,600",
+    as_json: Json = False,
+) -> None:
+    """Milliseconds and seconds of every line."""
+    from lintel.bench.lines import measure  # noqa: PLC0415
+
+    try:
+        away = [float(word) for word in outages.split(",")]
+    except ValueError:
+        raise typer.BadParameter(tr("seconds, such as 3,10,60", "秒数,如 3,10,60")) from None
+    _show(measure(seconds, away, say=lambda text: print(text, file=sys.stderr)), as_json=as_json)
