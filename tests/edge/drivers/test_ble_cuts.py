@@ -218,3 +218,33 @@ def test_release_is_read_back_as_well():
         assert rig.turns() == ["lock"]
 
     play(scene)
+
+
+def test_an_order_behind_a_dialling_that_hangs_is_told_in_time_and_never_leaves(monkeypatch):
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            monkeypatch.setattr(ble_session.Session, "near", property(lambda _: True))
+            rig.air.leave(rig.address)
+            await until(lambda: rig.air.adapter.dialled[rig.address] == 2, 5.0)
+            start = time.monotonic()
+            assert await driver.execute(order(within=0.3)) is Outcome.NOT_SENT
+            assert time.monotonic() - start < 3
+            rig.air.back(rig.address)
+            await ready(driver)
+            await asyncio.sleep(0.2)
+        assert rig.turns() == []
+
+    play(scene)
+
+
+def test_a_failed_order_does_not_keep_the_lock_from_being_locked_again():
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(seconds=0.8)) is Outcome.EXECUTED
+            rig.air.leave(rig.address)
+            assert await driver.execute(order(within=0.3, seconds=0.8, name="o2")) is Outcome.NOT_SENT
+            rig.air.back(rig.address)
+            await until(lambda: rig.turns() == ["unlock", "lock"], 10.0)
+
+    play(scene, spec={"locks_again": "gateway"}, weak="rate")

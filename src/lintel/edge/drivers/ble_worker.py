@@ -6,26 +6,25 @@ for an order, when it says that it has news, or when its state is old, and let g
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from lintel.edge.ble.words import Became, Command, Move, Moved, Seen
+from lintel.edge.ble.words import Became, Move, Moved, Seen
 from lintel.edge.drivers.base import Context, Device, Inlet
 from lintel.edge.drivers.ble_health import Condition
 from lintel.edge.drivers.ble_install import Window
 from lintel.edge.drivers.ble_link import Gone
 from lintel.edge.drivers.ble_operation import PAUSE_S, carry_out
+from lintel.edge.drivers.ble_orders import HELD_S, Job, Later, command, follow_up, move_of
 from lintel.edge.drivers.ble_radio import Radio
 from lintel.edge.drivers.ble_session import TRIES_S, Session
 from lintel.edge.drivers.ble_slots import Slots
 from lintel.edge.drivers.ble_talk import Dialect, Own
 from lintel.edge.errors import BadFrame, Refused
-from lintel.edge.model import Action, ClockState, Fact, Notice, Order, Outcome
+from lintel.edge.model import Action, Fact, Notice, Order, Outcome
 from lintel.edge.profiles.ble import BleSpec
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ IDLE_S: Final = 10.0
 """A connection that nobody else needs is kept for so long after an order (s)."""
 LOOK_S: Final = 60.0
 """How often the state of a connected lock is read (s)."""
-HELD_S: Final = 6000.0
-"""How long a lock that locks again by itself is told to stay open when it is held; told again before that is over."""
 AGAIN_S: Final = 5.0
 """A lock that could not be locked again is tried again after that (s)."""
 LOCK_TRIES: Final = 5
@@ -47,12 +44,6 @@ LISTEN_S: Final = 1.0
 """How often a lock that should be heard is thought of (s): its advertisement wakes its worker anyhow."""
 
 Work = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass(slots=True)
-class _Job:
-    order: Order
-    done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Worker:
@@ -71,15 +62,13 @@ class Worker:
         )
         self._window = Window(device.id, dialect, own, context.keys, self._report)
         self._inlet: Inlet | None = None
-        self._orders: deque[_Job] = deque()
+        self._orders: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
-        self._command: Command | None = None
         self._leave = self._told_unpaired = False
         self._look_at = self._prepare_at = -math.inf
         self._idle_until = self._moved_at = -math.inf
-        self._timed: tuple[float, Move, int] | None = None
-        """When to lock again, or to hold open again: at (monotonic s), the move, tries so far."""
+        self._later: Later | None = None
 
     # ---- from outside
 
@@ -105,13 +94,17 @@ class Worker:
             return self._install(order)
         if not self._ready():
             return Outcome.NOT_SENT
-        job = _Job(order)
+        job = Job(order)
         self._orders.append(job)
         self._slots.urge(self._session.ticket)
         self._stir()
         try:
+            await asyncio.wait({job.done}, timeout=order.deadline - self._now())
+            if not job.done.done() and not job.left:
+                return Outcome.NOT_SENT
             return await asyncio.shield(job.done)
         finally:
+            job.dropped = True
             with contextlib.suppress(ValueError):
                 self._orders.remove(job)
 
@@ -141,8 +134,7 @@ class Worker:
         """It is down: what has not begun is not sent."""
         self._inlet = None
         for waiting in self._orders:
-            if not waiting.done.done():
-                waiting.done.set_result(Outcome.NOT_SENT)
+            waiting.answer(Outcome.NOT_SENT)
         self._orders.clear()
 
     async def serve(self) -> None:
@@ -196,9 +188,11 @@ class Worker:
         return min(self._window.until, max(self._window.again, now + LISTEN_S))
 
     def _due_again(self, now: float) -> Work | float:
-        if self._timed is None or not self._ready():
+        if self._later is None or not self._ready():
             return math.inf
-        return self._again if now >= self._timed[0] else self._timed[0]
+        if now < self._later.at:
+            return self._later.at
+        return self._again if self._session.near or self._session.talk is not None else now + LISTEN_S
 
     def _due_care(self, now: float) -> Work | float:
         """Keep a connection, or visit now and then."""
@@ -263,59 +257,44 @@ class Worker:
     async def _order(self) -> None:
         job = self._orders[0]
         order = job.order
-        move = Move.LOCK if order.action is Action.RELEASE else self.spec.opens
-        if order.action is Action.HOLD:
-            move = Move.UNLOCK
-        hold = order.seconds if order.action is Action.OPEN else HELD_S
-        self._timed = self._command = None
+        move, hold = move_of(self.spec, order)
         try:
-            outcome, moved = await self._move(order.id, move, hold, order.deadline)
+            outcome, moved = await self._move(order.id, move, hold, order.deadline, job)
         except BaseException:
-            if not job.done.done():
-                job.done.set_result(Outcome.UNKNOWN_OUTCOME if self._has_left() else Outcome.NOT_SENT)
+            job.answer(Outcome.UNKNOWN_OUTCOME if job.left else Outcome.NOT_SENT)
             raise
-        if not job.done.done():
-            job.done.set_result(outcome)
+        job.answer(outcome)
         if outcome is Outcome.EXECUTED or moved.became is Became.UNKNOWN:
-            self._plan(order)
+            self._later = follow_up(self.spec, order, self._now(), self._later)
         if moved.why and outcome is not Outcome.EXECUTED:
             log.info("%s: order %s: %s: %s", self.device.id, order.id, outcome, moved.why)
 
-    def _has_left(self) -> bool:
-        return self._command is not None and self._command.handed
-
-    def _plan(self, order: Order) -> None:
-        """What has to follow: the lock is locked again, or held open beyond its own longest time."""
-        if order.action is Action.OPEN and self.spec.locks_again == "gateway":
-            self._timed = (self._now() + order.seconds, Move.LOCK, 0)
-        elif order.action is Action.HOLD and self.spec.locks_again == "itself":
-            self._timed = (self._now() + HELD_S * 0.9, Move.UNLOCK, 0)
-
     async def _again(self) -> None:
-        assert self._timed is not None  # noqa: S101  it is due
-        (_, move, tries), self._timed = self._timed, None
-        now = self._now()
-        outcome, moved = await self._move(f"{self.device.id} {now}", move, HELD_S, now + TRIES_S)
+        later, self._later, now = self._later, None, self._now()
+        assert later is not None  # noqa: S101  it is due
+        outcome, moved = await self._move(f"{self.device.id} {now}", later.move, HELD_S, now + TRIES_S)
         if outcome is Outcome.EXECUTED:
-            if move is Move.UNLOCK:
-                self._timed = (self._now() + HELD_S * 0.9, move, 0)
-        elif tries + 1 < LOCK_TRIES:  # to lock twice does no harm, to stay open does
-            self._timed = (self._now() + AGAIN_S, move, tries + 1)
+            if later.move is Move.UNLOCK:
+                self._later = Later(self._now() + HELD_S * 0.9, Move.UNLOCK)
+        elif later.tries + 1 < LOCK_TRIES:  # to lock twice does no harm, to stay open does
+            self._later = Later(self._now() + AGAIN_S, later.move, later.tries + 1)
         else:
             self._report(Fact(Notice.DEVICE_FAULT, self.device.id, f"not locked again: {moved.why or outcome}"))
 
-    async def _move(self, name: str, move: Move, hold: float, deadline: float) -> tuple[Outcome, Moved]:
+    async def _move(
+        self, name: str, move: Move, hold: float, deadline: float, job: Job | None = None
+    ) -> tuple[Outcome, Moved]:
         if (pause := self._moved_at + PAUSE_S - self._now()) > 0:
             await asyncio.sleep(pause)
+
+        def still() -> bool:
+            return self._now() < deadline and not (job is not None and job.dropped)
+
         now = self._context.clock.now()
-        command = self._command = Command(
-            hashlib.sha256(name.encode()).digest()[:16],
-            move,
-            lambda: self._now() < deadline,
-            hold if move is not Move.LOCK and self.spec.locks_again == "itself" else 0.0,
-            math.ceil(now.wall + deadline - now.mono) if now.state is ClockState.SYNCED else 0,
-        )
-        outcome, moved = await carry_out(self._session, command, deadline)
+        made = command(name, self.spec, move, hold=hold, deadline=deadline, now=now, still=still)
+        if job is not None:
+            job.command = made
+        outcome, moved = await carry_out(self._session, made, deadline)
         self._moved_at = self._now()
         self._idle_until, self._prepare_at = self._moved_at + IDLE_S, -math.inf
         if moved.seen is not None:
