@@ -7,9 +7,10 @@ from lintel.edge.digests import Digester
 from lintel.edge.model import Method, PersonKind
 from lintel.edge.store import CredentialPut, Store, derive, state_key, state_lock
 from lintel.simulators.osdp_bus import Bus
-from lintel.simulators.osdp_wire import Ask
+from lintel.simulators.osdp_wire import Ask, Say, parse
 from tests.abuse.osdp_stage import MEETING, Ear
 from tests.abuse.test_osdp_attacks import no_encryption
+from tests.edge.drivers.contract import until
 from tests.osdp_peers import libosdp_pd
 
 from .site import Site, device
@@ -28,6 +29,18 @@ async def give_card(site):
             await store.allowlist.apply_checkpoint([put], epoch=1, seq=2, synced_at=time.time())
         finally:
             await store.close()
+
+
+async def emptied(pd, ear):
+    """Wait until the reader is in a session and had nothing to tell: what it kept from before would be stale."""
+    await pd.event("state", 20, secure=True)
+    seen = len(ear.log)
+
+    def empty(from_panel, raw):
+        f = parse(raw)
+        return not from_panel and f.code == Say.ACK and f.block == b"\x16"
+
+    await until(lambda: sum(empty(*each) for each in ear.log[seen:]) >= 3, 20)
 
 
 def test_b1_a_wall_reader_is_keyed_opens_and_cannot_be_talked_down_across_a_kill(tmp_path):
@@ -50,7 +63,7 @@ def test_b1_a_wall_reader_is_keyed_opens_and_cannot_be_talked_down_across_a_kill
                 answer = await site.ask("device.install", device="wall-osdp", seconds=60)
                 assert answer["outcome"] == "executed"
                 await site.seen(reason="key_set")
-                await pd.event("state", 10, secure=True)
+                await emptied(pd, ear)
                 await pd.command("card", data=BITS, bits=26)
                 assert await site.decision("wall") == "granted"
                 while (order := await pd.event("command", 10))["name"] != "output":
@@ -65,7 +78,7 @@ def test_b1_a_wall_reader_is_keyed_opens_and_cannot_be_talked_down_across_a_kill
                 await asyncio.sleep(1.5)
                 assert set(ear.commands()) <= MEETING
                 ear.edit = None
-                await pd.event("state", 20, secure=True)
+                await emptied(pd, ear)
                 await pd.command("card", data=BITS, bits=26)
                 assert await site.decision("wall") == "granted"
                 assert await site.stop() == 0
