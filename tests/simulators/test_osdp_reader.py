@@ -1,6 +1,7 @@
 """Our OSDP reader, driven by two control panels that are not ours; and a line with readers that are not ours."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -8,6 +9,7 @@ from lintel.simulators.client import Simulator
 from lintel.simulators.osdp_bus import Bus, Station
 from lintel.simulators.osdp_pd import Peripheral, Settings
 from lintel.simulators.osdp_reader import digits, wiegand26
+from lintel.simulators.osdp_wire import Say, build, parse
 from lintel.simulators.parts import SimulatorError
 from tests.osdp_peers import KEY, libosdp_cp, libosdp_pd, osdp_cp, osdp_reader
 
@@ -214,6 +216,30 @@ def test_the_middle_of_the_wire_can_edit_drop_and_add(tmp_path):
         async with libosdp_cp(tmp_path / "bus", {"address": 1, "key": KEY}) as cp:
             await cp.event("state", 10, secure=True)
         assert seen[:3] == [(True, 0x61), (True, 0x61), (False, 0x45)]
+        bus.close()
+
+    run(work)
+
+
+def test_a_line_that_is_cut_breaks_the_panels_port_and_comes_back_under_another_name(tmp_path):
+    async def work():
+        bus = Bus(tmp_path / "bus", 0)
+        Station(bus, Peripheral(Settings(1)))
+        bus.plug()
+        panel = os.open(tmp_path / "bus", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        await asyncio.sleep(0.1)
+        bus.cut()
+        with pytest.raises(OSError, match="Input/output"):
+            os.write(panel, build(1, 0, 0x61, b"\0"))
+        os.close(panel)
+        assert not (tmp_path / "bus").exists()
+        bus.plug(tmp_path / "other")
+        panel = os.open(tmp_path / "other", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        await asyncio.sleep(0.1)
+        os.write(panel, build(1, 0, 0x61, b"\0"))
+        await asyncio.sleep(0.1)
+        assert parse(os.read(panel, 100)).code == Say.PDID
+        os.close(panel)
         bus.close()
 
     run(work)
