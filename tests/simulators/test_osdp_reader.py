@@ -1,6 +1,7 @@
 """Our OSDP reader, driven by two control panels that are not ours; and a line with readers that are not ours."""
 
 import asyncio
+import contextlib
 import os
 
 import pytest
@@ -223,23 +224,32 @@ def test_the_middle_of_the_wire_can_edit_drop_and_add(tmp_path):
 
 def test_a_line_that_is_cut_breaks_the_panels_port_and_comes_back_under_another_name(tmp_path):
     async def work():
-        bus = Bus(tmp_path / "bus", 0)
+        opened = asyncio.Event()
+        bus = Bus(tmp_path / "bus", 0, in_use=lambda now: opened.set() if now else opened.clear())
         Station(bus, Peripheral(Settings(1)))
+
+        async def panel(link):
+            port = os.open(link, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            await opened.wait()
+            return port
+
         bus.plug()
-        panel = os.open(tmp_path / "bus", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        await asyncio.sleep(0.1)
+        port = await panel(tmp_path / "bus")
         bus.cut()
         with pytest.raises(OSError, match="Input/output"):
-            os.write(panel, build(1, 0, 0x61, b"\0"))
-        os.close(panel)
+            os.write(port, build(1, 0, 0x61, b"\0"))
+        os.close(port)
         assert not (tmp_path / "bus").exists()
+        opened.clear()
         bus.plug(tmp_path / "other")
-        panel = os.open(tmp_path / "other", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        await asyncio.sleep(0.1)
-        os.write(panel, build(1, 0, 0x61, b"\0"))
-        await asyncio.sleep(0.1)
-        assert parse(os.read(panel, 100)).code == Say.PDID
-        os.close(panel)
+        port = await panel(tmp_path / "other")
+        os.write(port, build(1, 0, 0x61, b"\0"))
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                assert parse(os.read(port, 100)).code == Say.PDID
+                break
+            await asyncio.sleep(0.01)
+        os.close(port)
         bus.close()
 
     run(work)
