@@ -76,4 +76,4 @@ def test_20000_persons_on_20_terminals_converge_after_a_power_cut_and_doors_are_
         assert site.rss_mb() < 160
         assert slowest < 2
 
-    run(body, 20, processes=4, photo_url="http://192.0.2.10/f/{person}.jpg")
+    run(body, 20, processes=4, photo_url="http://192.0.2.10/f/{person}.jpg", options={"capacity": 25_000})

@@ -1,6 +1,7 @@
 """Person lists on terminals of other dialects, and when the list itself is lost."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -29,6 +30,32 @@ def test_the_other_dialects_one_by_one_with_photos_that_they_fetch(profile):
         return [p["name"] for p in people if p["customId"] == A] == ["Zhao *"]
 
     run(body, {"1001": profile}, photo_url=URL)
+
+
+def test_a_terminal_without_a_list_whose_records_begin_anew_is_sent_everybody_again():
+    """Somebody has reset it, or it is another one; its record numbers are all that tells."""
+
+    async def body(rig):
+        async with rig.gateway() as g, rig.broker.client("terminal") as client:
+            await g.put(A, B, photos=False)
+            await g.settled({A, B})
+            await record(client, 500)
+            everybody = {"client_id": "1001", "cmd_id": "x", "version": "0.2", "cmd": "delete_face", "type": 4}
+            await client.publish("face.1001.request", json.dumps(everybody))
+            await g.until(lambda: empty(rig))
+            await asyncio.sleep(1.1)
+            assert await rig.there() == set(), "nothing tells of it so far"
+            await record(client, 1)
+            await g.settled({A, B})
+
+    async def record(client, number):
+        body = {"sn": "1001", "per_id": "", "matched": 0, "sec": int(time.time()), "usec": 0, "sequence": number}
+        await client.publish("face/response", json.dumps({"type": "face_result", "body": body}), qos=1)
+
+    async def empty(rig):
+        return await rig.there() == set()
+
+    run(body, {"1001": "yld"}, photo_url=URL)
 
 
 def test_a_terminal_that_keeps_no_validity_loses_a_person_at_its_end():

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 
 import pytest
 
@@ -216,13 +217,22 @@ def test_f1_the_database_takes_no_face_without_its_credential(tmp_path):
     run(body, tmp_path)
 
 
-def test_a_photo_that_comes_while_the_consent_goes_is_not_kept(tmp_path):
+def test_a_photo_that_comes_while_the_consent_goes_is_not_kept(tmp_path, monkeypatch):
     async def body(rig):
         await apply(rig, put(rig))
-        withdrawn = rig.store.allowlist.apply_checkpoint(
-            [put(rig, consent=WITHDRAWN, rev=2)], epoch=1, seq=2, synced_at=T0
-        )
-        await asyncio.gather(withdrawn, rig.store.faces.put([("p1", jpeg(1))], rig.digest))
+        seal, sealing, withdrawn = rig.store.faces._seal, threading.Event(), threading.Event()
+
+        def slow(*args):
+            sealing.set()
+            assert withdrawn.wait(10)
+            return seal(*args)
+
+        monkeypatch.setattr(rig.store.faces, "_seal", slow)
+        coming = asyncio.create_task(rig.store.faces.put([("p1", jpeg(1))], rig.digest))
+        assert await asyncio.to_thread(sealing.wait, 10), "it was still granted when the photo came"
+        await apply(rig, put(rig, consent=WITHDRAWN, rev=2), seq=2)
+        withdrawn.set()
+        assert await coming == []
         assert [photo for _, _, photo, _ in faces(rig)] == [None]
         await sweep(rig)
         assert files(rig) == []
