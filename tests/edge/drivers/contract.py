@@ -183,6 +183,7 @@ class DriverContract:
     def test_facts_out(self):
         async def scene(rig, driver, inlet):
             async with running(driver, inlet):
+                await self.settled(driver)
                 await rig.write(rig.frame("HELLO1"))
                 await until(lambda: inlet.readings)
             (reading,) = inlet.readings

@@ -98,7 +98,7 @@ def on_bus(tmp_path: Path, scene, count: int = 1, *, secure: bool = True, change
             driver = rig.build(**(changes or {}))
             async with running(driver, inlet):
                 if secure:
-                    await until(lambda: all(p.usable for p in driver.bus.peripherals.values()), 5.0)
+                    await until(lambda: all(p.fresh for p in driver.bus.peripherals.values()), 5.0)
                 await scene(rig, driver, inlet)
         finally:
             rig.bus.close()

@@ -78,7 +78,7 @@ class TestOsdp(DriverContract):
             rig.readers.bus.close()
 
     async def settled(self, driver):
-        await until(lambda: all(p.usable for p in driver.bus.peripherals.values()))
+        await until(lambda: all(p.fresh for p in driver.bus.peripherals.values()))
 
 
 # Controls: the contract must fail for a driver that breaks it.
@@ -92,12 +92,30 @@ def test_control_the_contract_sees_a_port_that_is_not_known_to_be_gone(tmp_path,
         contract.test_losing_the_line_is_said_at_once()
 
 
+def test_a_mistake_of_ours_ends_the_line_and_leaves_no_deaf_one(tmp_path, monkeypatch):
+    def broken(self, *_):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(osdp_voice.Voice, "_card", broken)
+    contract = TestOsdp()
+    contract.link = tmp_path / "bus"
+
+    async def scene(rig, driver, inlet):
+        task = asyncio.create_task(driver.run(inlet))
+        await contract.settled(driver)
+        await rig.write(rig.frame("HELLO1"))
+        with pytest.raises(RuntimeError, match="a mistake"):
+            await asyncio.wait_for(task, 2.0)
+
+    contract.run(scene)
+
+
 def test_control_the_contract_hears_a_value_in_a_log(tmp_path, caplog, monkeypatch):
     given = osdp_voice.Voice._card
 
-    def chatty(self, value, now):
+    def chatty(self, value, *more):
         osdp_voice.asyncio.log.logger.debug("card %r", value)
-        given(self, value, now)
+        given(self, value, *more)
 
     monkeypatch.setattr(osdp_voice.Voice, "_card", chatty)
     contract = TestOsdp()

@@ -4,7 +4,8 @@ import asyncio
 import time
 
 from lintel.edge.drivers import osdp_voice
-from lintel.edge.model import Action, Method, Notice, Outcome
+from lintel.edge.model import Action, ContactKind, Method, Notice, Outcome
+from lintel.simulators.osdp_wire import Say
 from tests.edge.drivers.contract import DIGEST, Recorder, running, until
 from tests.edge.drivers.osdp_rig import Readers, notices, on_bus, order
 
@@ -94,6 +95,30 @@ def test_b5_a_line_that_is_another_now_is_left_and_a_swapped_reader_is_not_met(t
             assert not inlet.readings
         finally:
             other.bus.close()
+
+    on_bus(tmp_path, scene)
+
+
+def test_what_was_done_at_a_reader_while_it_was_away_is_old_and_opens_nothing(tmp_path):
+    async def scene(rig, driver, inlet):
+        rig.press("12")
+        await asyncio.sleep(0.3)
+        rig.bus.tap = lambda panel, frame: None
+        rig.card(1)
+        rig.say(Say.ISTATR, b"\x01\x00")
+        rig.say(Say.ISTATR, b"\x00\x00")
+        rig.press("34#")
+        await asyncio.sleep(3.0)
+        rig.bus.tap = None
+        await until(lambda: len(inlet.readings) == 2, 5.0)
+        await until(lambda: driver.bus.peripherals[0].fresh)
+        assert all(3.0 <= r.age < 8.0 for r in inlet.readings)
+        assert not [c for c in inlet.contacts if c.kind is ContactKind.EXIT and c.active]
+        rig.card(2)
+        rig.say(Say.ISTATR, b"\x01\x00")
+        await until(lambda: len(inlet.readings) == 3)
+        assert inlet.readings[2].age == 0.0
+        await until(lambda: [c.active for c in inlet.contacts if c.kind is ContactKind.EXIT][-1] is True)
 
     on_bus(tmp_path, scene)
 

@@ -92,9 +92,12 @@ class OsdpPort(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the line."""
-        self._bus.feed(data, self._loop.time())
-        self._heard()  # before the next frame, so that an order that follows from it goes first
-        self.turn()
+        try:
+            self._bus.feed(data, self._loop.time())
+            self._heard()  # before the next frame, so that an order that follows from it goes first
+            self.turn()
+        except Exception as error:  # noqa: BLE001  told by the supervisor: asyncio would go on with a deaf line
+            self.fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The port is gone."""
@@ -121,7 +124,10 @@ class OsdpPort(asyncio.Protocol):
 
     def _woken(self) -> None:
         self._wake = None
-        self.turn()
+        try:
+            self.turn()
+        except Exception as error:  # noqa: BLE001  as above
+            self.fail(error)
 
     def _look(self) -> None:
         """Is the path still this port? A link that was moved or removed means another line, or none."""

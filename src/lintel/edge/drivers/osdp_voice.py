@@ -18,6 +18,8 @@ from lintel.edge.profiles.osdp import OsdpSpec
 
 AGAIN_S: Final = 1.5
 """After its decision the same card at the same reader is still the same presentation (s)."""
+EXIT_S: Final = 2.0
+"""An exit button that may have been pressed longer ago opens nothing (s)."""
 UNDECIDED_S: Final = 30.0
 """Longest that a card counts as the same presentation while its decision is not there (s)."""
 FOLD_S: Final = 10.0
@@ -34,7 +36,7 @@ class Voice:
         self._device, self._spec, self._ctx, self._held = device, spec, ctx, held
         self.inlet: Inlet | None = None
         self._inputs = {i.number: i for i in spec.input}
-        self._pad = Pad()
+        self._pad, self._keys_age = Pad(), 0.0
         self._waiting: asyncio.Queue[Reading] = asyncio.Queue()
         self._again: dict[bytes, float] = {}
         self._folded: dict[Notice, tuple[float, int]] = {}
@@ -56,8 +58,8 @@ class Voice:
                 self._tell(notice, detail, now)
             case Distrusted():
                 self._distrusted(now)
-            case Heard(reply=reply, trusted=trusted):
-                self._hear(reply, now, trusted=trusted)
+            case Heard():
+                self._hear(event.reply, now, event.age, trusted=event.trusted)
             case _:
                 pass
 
@@ -117,7 +119,7 @@ class Voice:
 
     # what it said
 
-    def _hear(self, reply: Reply, now: float, *, trusted: bool) -> None:  # noqa: C901, PLR0912  a case for each kind
+    def _hear(self, reply: Reply, now: float, age: float, *, trusted: bool) -> None:  # noqa: C901, PLR0912  a case for each kind
         match reply:
             case Local():
                 self._state("tamper", -1, reply.tamper)
@@ -131,17 +133,17 @@ class Voice:
                 self._distrusted(now)
             case RawCard():
                 try:
-                    self._card(self._spec.card_value(reply), now)
+                    self._card(self._spec.card_value(reply), now, age)
                 except ValueError as error:
-                    self._present(Method.CARD, b"", Reason.BAD_FORMAT, f"{reply.bits} bits: {error}")
+                    self._present(Method.CARD, b"", age, Reason.BAD_FORMAT, f"{reply.bits} bits: {error}")
             case TextCard():
-                self._card(reply.text, now)
+                self._card(reply.text, now, age)
             case Keypad():
-                for pin in self._pad.press(reply.keys, now):
-                    fault = Reason.BAD_FORMAT if pin is None else None
-                    self._present(Method.PIN, b"" if pin is None else self._ctx.digest(Method.PIN, pin), fault)
+                self._keys(reply.keys, now, age)
             case Inputs() if trusted:
                 for number, wired in self._inputs.items():
+                    if wired.kind == "exit" and age > EXIT_S:
+                        continue  # who pressed it then has gone: nothing opens late
                     value = reply.values[number] if number < len(reply.values) else 2
                     active = None if value > 1 else bool(value) != wired.inverted
                     self._state(wired.kind, number, active)
@@ -160,31 +162,40 @@ class Voice:
         elif known or active is not False:  # at rest from the first look on: nothing happened
             inlet.contact(Contact(self._device.id, ContactKind(kind), active, self._device.door))
 
-    def _card(self, value: str | bytes, now: float) -> None:
+    def _keys(self, keys: bytes, now: float, age: float) -> None:
+        """Keys of a PIN; it is as old as its oldest key."""
+        self._keys_age = age if self._pad.empty else max(age, self._keys_age)
+        for pin in self._pad.press(keys, now):
+            digest = b"" if pin is None else self._ctx.digest(Method.PIN, pin)
+            self._present(Method.PIN, digest, self._keys_age, Reason.BAD_FORMAT if pin is None else None)
+
+    def _card(self, value: str | bytes, now: float, age: float) -> None:
         try:
             digest = self._ctx.digest(Method.CARD, value)
         except ValueError:
-            self._present(Method.CARD, b"", Reason.BAD_FORMAT, "a card of foreign characters")
+            self._present(Method.CARD, b"", age, Reason.BAD_FORMAT, "a card of foreign characters")
             return
         if now < self._again.get(digest, -math.inf):
             return
         self._again = {d: until for d, until in self._again.items() if until > now}
         if len(self._again) < _REMEMBERED:
             self._again[digest] = now + UNDECIDED_S
-        self._present(Method.CARD, digest)
+        self._present(Method.CARD, digest, age)
 
     def _distrusted(self, now: float) -> None:
         """Somebody presented something where nothing can be believed: written down, at most once a second."""
         if now - self._distrusted_at >= 1.0:
             self._distrusted_at = now
-            self._present(Method.CARD, b"", Reason.DEVICE_UNTRUSTED, "not over a secure channel")
+            self._present(Method.CARD, b"", 0.0, Reason.DEVICE_UNTRUSTED, "not over a secure channel")
 
-    def _present(self, method: Method, digest: bytes, fault: Reason | None = None, detail: str = "") -> None:
+    def _present(
+        self, method: Method, digest: bytes, age: float, fault: Reason | None = None, detail: str = ""
+    ) -> None:
         if self.inlet is None:
             return
         at, device = self._ctx.clock.now(), self._device
         reading = Reading(
-            self._ctx.new_id(), device.door, device.id, method, digest, at.wall,
+            self._ctx.new_id(), device.door, device.id, method, digest, at.wall, age,
             mono=at.mono, direction=device.direction, fault=fault, detail=detail,
         )  # fmt: skip
         receipt = self.inlet.offer(reading) if self._waiting.empty() else None

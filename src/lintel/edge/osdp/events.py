@@ -31,10 +31,15 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The reader said something. `trusted`: over a channel that may be believed."""
+    """The reader said something. `trusted`: over a channel that may be believed.
+
+    `age`: it may have been kept in the reader for so long (s); infinite before its first poll. Readers keep what nobody
+    fetches, so what comes after a gap is from before it until a poll finds nothing.
+    """
 
     reply: Reply
     trusted: bool
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,11 @@ class Pad:
                 self._bad = True
         return done
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been pressed."""
+        return not (self._digits or self._bad)
+
     def clear(self) -> None:
         """Forget what was pressed."""
         self._digits, self._bad = b"", False

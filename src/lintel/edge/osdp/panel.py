@@ -15,6 +15,7 @@ from typing import Final
 
 from lintel.edge.errors import BadFrame
 from lintel.edge.model import Notice, Outcome
+from lintel.edge.osdp.backlog import Backlog
 from lintel.edge.osdp.events import Distrusted, Down, Event, Heard, Job, KeyProven, KeyUnused, KeyWanted, Told, Up
 from lintel.edge.osdp.exchange import Exchange, Sent
 from lintel.edge.osdp.frames import Packet, encode
@@ -64,6 +65,7 @@ class Peripheral:
         self._at = self._next_at = 0.0
         self._orders = Orders()
         self._asks: deque[Job] = deque()
+        self._backlog = Backlog()
         self._told_closed = self._spoke = False
 
     # what the bus asks
@@ -72,6 +74,11 @@ class Peripheral:
     def present(self) -> bool:
         """Whether it answers at all."""
         return self.state is not State.ABSENT
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what it says next is of now: it was polled, and had nothing kept."""
+        return self.usable and self._backlog.empty
 
     @property
     def urgent(self) -> bool:
@@ -254,15 +261,18 @@ class Peripheral:
     def _say(self, reply: Reply, sent: Sent, now: float) -> None:
         """Pass a reply on, finish its order, plan the next turn."""
         self._next_at = self._at + PERIOD_S
+        nothing = isinstance(reply, Plain) and reply.code == Code.ACK
         refused = isinstance(reply, Nak)
+        polled = sent.code == Command.POLL and not refused
+        age = self._backlog.answered(now, nothing=nothing) if polled else 0.0
         if sent.job is not None:
             sent.job.finish(Outcome.REFUSED_BY_DEVICE if refused else Outcome.EXECUTED)
         if sent.code == Command.KEYSET:
             self._key_set(refused=refused, now=now)
         elif isinstance(reply, Nak) and reply.error in GONE and reply.error != Error.CHANNEL:
             self._restart(now, self._trust.wait(0.0 if self.usable else PROBE_S), "the reader wants another start")
-        elif not isinstance(reply, Plain) or reply.code != Code.ACK:
-            self.events.append(Heard(reply, trusted=self.usable))
+        elif not nothing:
+            self.events.append(Heard(reply, self.usable, age))
 
     def _key_set(self, *, refused: bool, now: float) -> None:
         self.keyring.close()
