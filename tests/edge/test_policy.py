@@ -56,6 +56,7 @@ def make(rng):
         "schedule": rng.choice(["", "", "s"]),
         "limit": rng.choice([None, 0, 1, 2, 3]),
         "uses": rng.randint(0, 4),
+        "withdrawn": often(0.1),
     }
     verdict = rng.choice(["bad_signature", "untrusted_key", "replayed", *ELSEWHERE]) if often(0.1) else None
     return {
@@ -106,7 +107,7 @@ def built(case):
         schedule = parse_schedule("s", document)
     credential = c and Credential(
         "crd_1", "per_1", c["kind"], c["method"], Status(c["status"]), c["groups"], c["from"], c["to"], c["schedule"],
-        c["limit"], c["uses"],
+        c["limit"], c["uses"], withdrawn=c["withdrawn"],
     )  # fmt: skip
     facts = Facts(
         credential=credential,

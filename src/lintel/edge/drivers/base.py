@@ -2,6 +2,7 @@
 
 A *line* is one connection (a serial port, a broker); one driver runs one line with one or more devices on it.
 Entering and leaving `run` is the connection state: the supervisor does everything about coming back.
+A driver whose devices keep lists of persons is a `persons.KeepsPersons` as well.
 """
 
 import asyncio
