@@ -129,10 +129,10 @@ class Wire:
 
 
 @asynccontextmanager
-async def house(folder, wire, *, keyed=True, changes=None, make_key=None):
+async def house(folder, wire, *, keyed=True, changes=None, make_key=None, max_age=10.0):
     """The gateway at its wire: gives (rig, driver). Leaving and entering it again is a restart: the store stays."""
     count = len(wire.stations)
-    doors = {f"d{n}": Door(f"d{n}", "", frozenset({"public"}), f"d{n}-lock") for n in range(count)}
+    doors = {f"d{n}": Door(f"d{n}", "", frozenset({"public"}), f"d{n}-lock", max_age=max_age) for n in range(count)}
     profile = builtin()["osdp-generic"]
     profile = replace(profile, spec=replace(profile.spec, **(changes or {})))
     devices = [Device(f"r{n}", str(n), f"d{n}", Direction.IN, profile) for n in range(count)]
@@ -161,7 +161,8 @@ def usable(driver, reader=0):
 
 
 async def in_session(driver, reader=0):
-    await until(lambda: usable(driver, reader), LIMIT)
+    """Wait until the reader is trusted, and what it says is of now."""
+    await until(lambda: usable(driver, reader) and driver.bus.peripherals[reader].fresh, LIMIT)
 
 
 async def arm(driver, seconds=600.0, reader=0):

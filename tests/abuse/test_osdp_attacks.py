@@ -14,7 +14,7 @@ from lintel.simulators.osdp_wire import build as frame
 from tests.edge.drivers.contract import until
 from tests.osdp_peers import libosdp_cp
 
-from .osdp_stage import CARD, KEY, LIMIT, MEETING, WEAK, Ear, Wire, arm, house, in_session, usable
+from .osdp_stage import CARD, KEY, KNOWN, LIMIT, MEETING, WEAK, Ear, Wire, arm, card, house, in_session, usable
 from .stage import decided, told
 
 
@@ -146,7 +146,9 @@ def test_attack_2_a_reader_that_says_it_cannot_encrypt_is_refused(tmp_path):
             assert not usable(driver)
             wire.ear.edit = None
             await in_session(driver)  # and it is none the worse for it
-            assert (await decided(rig, 1))[0].reason == "granted"
+            assert (await decided(rig, 1))[0].reason == "stale_reading"  # shown long before: nobody stands there
+            wire.card(data=card(KNOWN[1]))
+            assert (await decided(rig, 2))[-1].reason == "granted"
         assert not any(CARD[4:] in raw for _, raw in wire.ear.log)
         wire.bus.close()
 
@@ -208,6 +210,7 @@ def test_attack_4_the_keys_that_are_made_here_cannot_be_guessed(tmp_path):
             wire.ear.log.clear()
             wire.pd.forget()
             await until(lambda: wire.pd.secure and wire.ear.challenges(), LIMIT)
+            await in_session(driver)
             wire.card()
             assert (await decided(rig, 1))[-1].reason == "granted"
         assert wire.ear.read([*WEAK, DEFAULT_KEY]) == []

@@ -230,7 +230,7 @@ def test_b3_a_recorded_session_opens_nothing(tmp_path):
             assert [e.reason for e in rig.decisions()] == ["granted"]
             assert len(rig.lock.orders) == 1
             assert not [event for event, _ in wire.told if event == "output"]
-            await until(lambda: usable(driver) and wire.pd.secure, LIMIT)
+            await in_session(driver)
             wire.card(data=card(9))
             assert (await decided(rig, 2))[-1].reason == "unknown_credential", "what is new is still heard"
         wire.bus.close()
