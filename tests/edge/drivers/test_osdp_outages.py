@@ -31,20 +31,20 @@ def test_a_reader_that_goes_and_comes_is_told_once_each_and_is_back_soon(tmp_pat
 
 
 def test_a_reader_that_comes_and_goes_is_told_once_in_ten_seconds(tmp_path, monkeypatch):
-    monkeypatch.setattr(osdp_voice, "FOLD_S", 2.5)
+    monkeypatch.setattr(osdp_voice, "FOLD_S", 1.5)
 
     async def scene(rig, driver, inlet):
         panel = driver.bus.peripherals[0]
-        for _ in range(4):
+        for _ in range(3):
             rig.pds[0].forget()  # its supply is loose
             await until(lambda: not panel.usable)
             await until(lambda: panel.usable, 10.0)
-        assert notices(inlet).count(Notice.COMMS_LOST) < 4
+        assert notices(inlet).count(Notice.COMMS_LOST) < 3
         rig.stations[0].power(on=False)
         await until(lambda: notices(inlet) and notices(inlet)[-1] is Notice.COMMS_LOST, 8.0)
         lost = [f.count for f in inlet.facts if f.notice is Notice.COMMS_LOST]
-        assert sum(lost) == 5
-        assert len(lost) < 5
+        assert sum(lost) == 4
+        assert len(lost) < 4
         back = [f for f in inlet.facts if f.notice is Notice.COMMS_RESTORED]
         assert len(back) == len(lost) - 1
 
