@@ -140,7 +140,7 @@ async def measure(folder: Path, seconds: float) -> dict[str, float]:
         watching = asyncio.create_task(world.watch(plan.state))
         try:
             times = await _load(world, seconds)
-            resident = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            resident = _resident(pid)
             replug = await _replug(world)
             await mosquitto.aclose()
             await asyncio.sleep(2.0)
@@ -155,6 +155,11 @@ async def measure(folder: Path, seconds: float) -> dict[str, float]:
         "p99_ms": round(percentile(times, 0.99) * 1000, 1), "rss_mb": round(resident / 1e6, 1),
         "replug_s": round(replug, 2), "broker_s": round(restart, 2),
     }  # fmt: skip
+
+
+def _resident(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def _load(world: World, seconds: float) -> list[float]:

@@ -3,6 +3,14 @@
 from typing import Final
 
 DEVICES: Final = {
+    # the simulated Bluetooth adapter
+    "locks is a JSON list of objects: {}": "locks 应为对象组成的 JSON 列表:{}",
+    "which lock? name is one of {}": "哪把门锁?name 为以下之一:{}",
+    "the adapter is not on yet": "适配器尚未启动",
+    "dbus-daemon is not installed; run: apt-get install dbus-daemon": (
+        "未安装 dbus-daemon;请运行:apt-get install dbus-daemon"
+    ),
+    "dbus-daemon ended with {}": "dbus-daemon 已退出,状态 {}",
     # person lists of terminals
     "there is no device {}; known are {}": "没有设备 {};已知的有 {}",
     "{} keeps no person list that the gateway could mend": "{} 没有网关可以维护的人员名单",

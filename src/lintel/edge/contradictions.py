@@ -146,7 +146,8 @@ def _lines(lines: Sequence[_Part], devices: Sequence[_Part], known: set[str]) ->
             yield from _doubled([d for d in mine if d.text("address")], "address", "an address used once on its line")
             yield from _tls(line)
     yield from _wires([p for p in lines if p.text("driver") == "gpio"], on)
-    yield from _doubled([p for p in lines if p.text("driver") in ("serial_qr", "osdp")], "path", "a serial port used once")
+    ports = [p for p in lines if p.text("driver") in ("serial_qr", "osdp")]
+    yield from _doubled(ports, "path", "a serial port used once")
 
 
 def _wires(lines: Sequence[_Part], on: dict[str, list[_Part]]) -> Iterator[Mistake]:

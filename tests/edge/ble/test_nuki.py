@@ -86,7 +86,7 @@ class Far:
                 return nuki.frame(4, b"\x01" * 32)
             case 5:
                 assert body == mac(OWN_PUBLIC + nuki.public_of(LOCK) + b"\x01" * 32)
-                return nuki.frame(0x4C, b"") if self.ultra else nuki.frame(4, b"\x02" * 32)
+                return nuki.frame(0x4C, b"\x01") if self.ultra else nuki.frame(4, b"\x02" * 32)
             case 6 if self.ultra:
                 return self.last(data)
             case 6:

@@ -28,7 +28,7 @@ BRIDGE: Final = 1
 """What a gateway calls itself: for a bridge the lock tells news by its beacon."""
 _ULTRA_PAIRING: Final = bytes.fromhex("7fffffff")
 _MAX: Final = 512
-_CLEAR: Final = {PUBLIC_KEY: 36, CHALLENGE: 36, AUTHORIZATION_ID: 88, STATUS: 5, ERROR: 7, PAIRING_PIN: 4}
+_CLEAR: Final = {PUBLIC_KEY: 36, CHALLENGE: 36, AUTHORIZATION_ID: 88, STATUS: 5, ERROR: 7, PAIRING_PIN: 5}
 """Lengths of what a lock says in clear, frame included."""
 
 Random = Callable[[int], bytes]

@@ -7,7 +7,10 @@ import typer
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
 from lintel.edge.text import tr
 
-app = typer.Typer(help=tr("Doors that a fire input has released.", "消防输入释放的门。"), no_args_is_help=True)
+app = typer.Typer(
+    help=tr("Doors that a fire input has released.", "消防输入释放的门。") + "\n\n  lintel fire reset",
+    no_args_is_help=True,
+)
 
 
 @app.callback()

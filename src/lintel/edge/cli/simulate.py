@@ -185,7 +185,9 @@ def face_terminal(
 
 @app.command(
     "rtsp-camera",
-    help=tr("An IP camera (RTSP). A typed line is a QR code held before it.", "网络摄像机(RTSP),输入一行即出示该二维码。")
+    help=tr(
+        "An IP camera (RTSP). A typed line is a QR code held before it.", "网络摄像机(RTSP),输入一行即出示该二维码。"
+    )
     + "\n\n  lintel simulate rtsp-camera --listen 127.0.0.1:8554 --set username=admin --set password=demo\n\n"
     + tr(
         'Faults: {"cmd":"unplug"}, "plug", "freeze", "deaf"; {"cmd":"show","picture":"pass.png"} shows a file.',
