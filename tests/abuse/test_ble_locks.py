@@ -54,7 +54,7 @@ async def storm(place, rounds, seed):
     return seen
 
 
-@pytest.mark.parametrize(("kind", "rounds"), [("lintel-lock", 15), ("nuki-smart-lock", 9)])
+@pytest.mark.parametrize(("kind", "rounds"), [("lintel-lock", 15), ("nuki-smart-lock", 9), ("nuki-ultra", 6)])
 def test_b6_whatever_is_cut_the_lock_moves_once_at_most_and_the_journal_says_what_it_did(
     tmp_path, monkeypatch, kind, rounds
 ):
