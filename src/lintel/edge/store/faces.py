@@ -34,7 +34,7 @@ LARGEST_PHOTO: Final = 700_000
 """Bytes: in base64 it fits a packet of 1 MB, the most that terminals take (`mqtt/face` v1.25, 2.4)."""
 
 _JPEG = b"\xff\xd8\xff"
-_NO_PHOTO = "photo = NULL, seal = NULL, print = NULL"
+_NO_PHOTO = "UPDATE face SET photo = NULL, seal = NULL, print = NULL, mark = ? WHERE key = ?"
 
 
 def consent(put: CredentialPut, stored_rev: int, stored: int) -> int:
@@ -58,7 +58,7 @@ def enter(conn: Connection, put: CredentialPut, key: int, *, may: bool) -> None:
     else:
         conn.execute("UPDATE face SET shown = ?, mark = ? WHERE key = ?", (shown, mark(shown, printed), key))
     if not may:
-        conn.execute(f"UPDATE face SET {_NO_PHOTO}, mark = ? WHERE key = ?", (mark(shown, None), key))  # noqa: S608
+        conn.execute(_NO_PHOTO, (mark(shown, None), key))
 
 
 def mark(shown: str, printed: bytes | None) -> int:
