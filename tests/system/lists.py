@@ -37,7 +37,7 @@ class ListSite:
             self.file = self._config()
             for n in range(self.processes):
                 parts = [{"kind": "mqtt-face", "id": i} for i in self.ids[n :: self.processes]]
-                defaults = {"utc_offset": 0.0, "batch_seconds": 0.0, "fetch_photos": False, "heartbeat": 1.0}
+                defaults = {"utc_offset": 0.0, "batch_seconds": 0.0, "fetch_photos": False, "heartbeat": 0.2}
                 sim = Simulator.fleet(
                     parts, broker=f"127.0.0.1:{self.broker.port}", retry=0.2, timeout=LIMIT, **(defaults | self.options)
                 )

@@ -11,12 +11,12 @@ PEOPLE = [f"p-{n:04d}" for n in range(500)]
 
 
 def test_500_persons_on_4_terminals_converge_over_power_cuts_and_nobody_is_left_behind():
-    """SIGKILL three times in the middle of sending, once in the middle of deleting; a terminal is reset meanwhile."""
+    """SIGKILL twice in the middle of sending, once in the middle of deleting; a terminal is reset meanwhile."""
 
     async def body(site):
         answer = await site.fill(PEOPLE)
         assert (answer["put"], answer["photos"], answer["mistakes"]) == (500, 500, [])
-        for cut in (60, 200, 350):
+        for cut in (100, 300):
             await site.start()
             while sum(await site.counts()) < 4 * cut:
                 await asyncio.sleep(0.02)

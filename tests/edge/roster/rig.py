@@ -40,7 +40,7 @@ def quicker(profile):
     """The same model with answers that must come within seconds, and no pauses."""
     spec = profile.spec
     commands = {
-        name: replace(c, answer=replace(c.answer, timeout_s=2.0)) if name in spec.persons.commands else c
+        name: replace(c, answer=replace(c.answer, timeout_s=1.0)) if name in spec.persons.commands else c
         for name, c in spec.command.items()
     }
     persons = replace(spec.persons, pause_s=0.0, per_person_s=0.5)
@@ -74,7 +74,7 @@ class Rig:
             {"kind": KINDS[profile], "id": i} | ({"dean": True} if profile == "mqtt-face-dean" else {})
             for i, profile in self.profiles.items()
         ]
-        defaults = {"utc_offset": 0.0, "batch_seconds": 0.0, "fetch_photos": False, "heartbeat": 1.0, "retry": 0.1}
+        defaults = {"utc_offset": 0.0, "batch_seconds": 0.0, "fetch_photos": False, "heartbeat": 0.2, "retry": 0.1}
         self.sim = Simulator.fleet(parts, broker=f"127.0.0.1:{self.broker.port}", **(defaults | self.options))
         await self.stack.enter_async_context(self.sim)
         self.state = self.folder / "state"

@@ -115,6 +115,7 @@ def test_each_state_says_what_is_next(tmp_path):
         assert sorted(w.name for w in await roster.to_put(PLACE, T0 + 31, BEGIN, 9)) == ["p1", "p4", "p5"]
         counts = await roster.counts(PLACE, T0)
         assert (counts.stored, counts.sent, counts.failed, counts.pending, counts.next) == (1, 1, 2, 2, T0 + 30)
+        assert (await roster.counts(PLACE, T0 + 31)).next == T0 + 30, "what became due meanwhile is due"
         rows = {r["person"]: (r["state"], r["class"], r["code"]) for r in await roster.persons(PLACE, T0)}
         assert rows == {
             "p0": ("stored", "", ""), "p1": ("failed", "retry_later", "465"), "p2": ("failed", "photo_bad", "468"),

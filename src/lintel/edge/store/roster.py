@@ -111,7 +111,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One person to be sent. `same`: it is what was sent last; `held`: the terminal may hold something of it."""
+    """One person to be sent. `held`: the terminal may hold something of it; `tries`: of just this, without success."""
 
     key: int
     name: str
@@ -225,10 +225,10 @@ class Roster:
             values = _values(place, now)
             wanted, stored, sent, failed, until, due = conn.execute(_sql(place, _COUNTS), values).fetchone()
             leaving, drop_due = conn.execute(_sql(place, _LEAVING), values).fetchone()
-            times = [until, due, drop_due]
+            times = [until, due, drop_due]  # a retry may have become due while a pass went on
             times += [conn.execute(sql, values).fetchone()[0] for sql in (_TO_COME, _BLOCKS_END)]
-            later = [t for t in times if t is not None and t > now]
-            return Counts(wanted, int(stored), int(sent), int(failed), leaving, min(later, default=None))
+            known = [t for t in times if t is not None]
+            return Counts(wanted, int(stored), int(sent), int(failed), leaving, min(known, default=None))
 
         return await self.read(look)
 
@@ -310,14 +310,6 @@ class Roster:
         sql = "UPDATE roster SET due = 0 WHERE device = ?1 AND state IN (?2, ?3) AND (?4 = '' OR class = ?4)"
         values = (device, State.FAILED, State.DELETING, why)
         await self._writer.submit(lambda conn: conn.execute(sql, values), now=True)
-
-    async def forget(self, devices: Sequence[str]) -> None:
-        """Devices that are configured no more leave no rows: nobody reaches their lists from here."""
-        known = ", ".join("?" * len(devices))
-        await self._writer.submit(
-            lambda conn: conn.execute(f"DELETE FROM roster WHERE device NOT IN ({known})", tuple(devices)),  # noqa: S608
-            now=True,
-        )
 
     async def _write(self, note: Callable[[Connection, Sequence[T]], object], rows: Sequence[T]) -> None:
         for start in range(0, len(rows), CHUNK):
