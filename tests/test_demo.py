@@ -51,7 +51,9 @@ def test_the_demo_goes_as_its_script_expects(before):
     assert {"already_used", "bad_signature", "expired", "low_score", "revoked"} <= set(result["denied"])
     shown = {name for name, scene in vars(scenes).items() if inspect.iscoroutinefunction(scene) and name != "life_at"}
     assert set(result["scenes"]) == shown > {"revoked_pass", "revoked_resident", "expired_pass", "cut_cable"}
-    assert result["denied"]["revoked"] == result["scenes"]["revoked_pass"] + result["scenes"]["revoked_resident"]
+    assert result["denied"]["revoked"] == sum(
+        result["scenes"][f"revoked_{what}"] for what in ("pass", "resident", "card")
+    )
     assert 0 < result["p50_ms"] <= result["p99_ms"]
     assert ("embedded" in err) == bool(before)
 
@@ -59,7 +61,6 @@ def test_the_demo_goes_as_its_script_expects(before):
 def test_the_demo_goes_on_without_libosdp():
     code, out, err = ended(start("demo", "--seconds", "1", "--json", before=NO_PEERS))
     assert code == 0, err
-    assert "our own" in err
     assert json.loads(out)["scenes"]["resident_by_card"] > 0
 
 

@@ -21,6 +21,8 @@ from lintel.simulators.client import Simulator
 READERS: Final = 8
 WAIT: Final = 30.0
 """Seconds that anything may take before the bench gives up."""
+NEXT_S: Final = 0.8
+"""Pause between two cards: longer than the line takes to fetch one."""
 
 
 @contextlib.asynccontextmanager
@@ -80,9 +82,9 @@ async def _enter(readers: Simulator, name: str, number: int) -> float:
 
 
 async def reconnect(folder: Path, outages: Sequence[float]) -> list[float]:
-    """Seconds from a reader's first answer to the first door it opens, after outages of so many seconds on one bus.
+    """Seconds from a reader's first answer to its secure session, after outages of so many seconds on one bus.
 
-    The card is held before the reader from the moment in which it has power.
+    Then it must open its door; a card that it kept until it was met opens nothing.
     """
     async with _bus(folder, 9600) as (readers, driver):
 
@@ -92,10 +94,21 @@ async def reconnect(folder: Path, outages: Sequence[float]) -> list[float]:
             await asyncio.sleep(seconds)
             answered = asyncio.create_task(_present(peripheral))  # at once, if it was away too shortly to be missed
             await readers.command("power_on", id=name)
-            await _enter(readers, name, n)
-            return time.monotonic() - await answered
+            back = float((await readers.event("secure", WAIT, id=name))["t"])
+            await _opened(readers, name)
+            return max(0.0, back - await answered)
 
         return list(await asyncio.gather(*(lose(n, seconds) for n, seconds in enumerate(outages))))
+
+
+async def _opened(readers: Simulator, name: str) -> None:
+    """Hold one card after the other before a reader until its relay switches. Raises LintelError."""
+    for number in range(int(WAIT / NEXT_S)):
+        await readers.command("card", id=name, facility=FACILITY, number=number)
+        with contextlib.suppress(TimeoutError):
+            await readers.event("output", NEXT_S, id=name, on=True)
+            return
+    raise LintelError(f"{name} is not back after {WAIT:.0f} s")
 
 
 async def _present(peripheral: Peripheral) -> float:

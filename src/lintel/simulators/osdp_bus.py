@@ -5,6 +5,7 @@ character after 10 / baud seconds; two that speak at once garble each other. `ta
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,6 +71,8 @@ class Bus:
         self._speakers: dict[int, _Speaker] = {}
         self._under_way: deque[_Said] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self.arrived_at = 0.0
+        """When the bytes that are heard now arrived on an ideal line: the loop is up to a millisecond late (s)."""
 
     # Who is connected.
 
@@ -118,8 +121,11 @@ class Bus:
     def _panel_says(self, data: bytes) -> None:
         self.say(self.panel, data)
 
-    def say(self, end: End, data: bytes) -> None:
-        """Put bytes on the line as somebody who is connected, or as somebody in the middle."""
+    def say(self, end: End, data: bytes, begun: float = math.inf) -> None:
+        """Put bytes on the line as somebody who is connected, or as somebody in the middle.
+
+        `begun`: when they began, if that was before now (loop time, s).
+        """
         speaker = self._speakers.setdefault(id(end), _Speaker())
         if self.tap is not None:
             frames = [self.tap(end is self.panel, frame) for frame in speaker.splitter.feed(data)]
@@ -128,9 +134,10 @@ class Bus:
             return
         now = asyncio.get_running_loop().time()
         if not self._character:
+            self.arrived_at = now
             self._deliver(end, data)
             return
-        start = max(now, speaker.free_at)
+        start = max(min(now, begun), speaker.free_at)
         said = _Said(end, bytearray(data), start)
         speaker.free_at = start + len(data) * self._character
         for other in self._under_way:
@@ -161,6 +168,7 @@ class Bus:
             arrived = max(arrived, min(len(said.data), said.done + self._slice))
             part = bytes(said.data[said.done : arrived])
             said.done = arrived
+            self.arrived_at = min(now, said.starts + arrived * self._character)
             if arrived == len(said.data):
                 self._under_way.remove(said)
             self._deliver(said.end, part)
@@ -212,11 +220,12 @@ class Station:
         for raw in self._splitter.feed(data):
             reply = self.pd.reply(raw, now)
             if reply is not None:
-                loop.call_later(self.turnaround, self._speak, reply)
+                begins = self.bus.arrived_at + self.turnaround
+                loop.call_at(begins, self._speak, reply, begins)
 
-    def _speak(self, reply: bytes) -> None:
+    def _speak(self, reply: bytes, begins: float) -> None:
         if self.powered and self.bus.panel.line.plugged:
-            self.bus.say(self, reply)
+            self.bus.say(self, reply, begins)
 
 
 _SHARED: dict[Path, Bus] = {}
