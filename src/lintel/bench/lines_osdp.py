@@ -92,7 +92,9 @@ async def reconnect(folder: Path, outages: Sequence[float]) -> list[float]:
             name, peripheral = f"reader{n}", driver.bus.peripherals[n]
             await readers.command("power_off", id=name)
             await asyncio.sleep(seconds)
-            answered = asyncio.create_task(_present(peripheral))  # at once, if it was away too shortly to be missed
+            while peripheral.present:  # noqa: ASYNC110  away too shortly to be missed so far
+                await asyncio.sleep(0.005)
+            answered = asyncio.create_task(_present(peripheral))
             await readers.command("power_on", id=name)
             back = float((await readers.event("secure", WAIT, id=name))["t"])
             await _opened(readers, name)

@@ -146,7 +146,7 @@ def test_no_key_and_no_card_in_any_log_or_repr(tmp_path, caplog):
         rig.press("74310982#")
         await until(lambda: len(inlet.readings) == 2)
         gc.collect()
-        ours = [o for o in gc.get_objects() if type(o).__module__.startswith("lintel.edge.")]
+        ours = [o for o in gc.get_objects() if str(type(o).__module__).startswith("lintel.edge.")]
         seen.extend(repr(o) for o in ours)
         seen.extend([repr(inlet.facts), repr(inlet.readings)])
         secret = rig.pds[0].settings.key
