@@ -2,33 +2,27 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lintel.edge.errors import ConfigError, Mistake
-from lintel.edge.profiles import ble, camera, gpio, mqtt, osdp, stream
-from lintel.edge.profiles.ble import BleSpec
-from lintel.edge.profiles.camera import CameraSpec
+from lintel.edge.profiles import mqtt
 from lintel.edge.profiles.contradictions import contradictions
 from lintel.edge.profiles.fields import STRICT, UNSAFE_KEYS, UNSAFE_TEXT, Name, Text, safe_name
-from lintel.edge.profiles.gpio import GpioSpec
+from lintel.edge.profiles.kinds import TABLES, Spec, kind
 from lintel.edge.profiles.mqtt import MqttSpec
-from lintel.edge.profiles.osdp import OsdpSpec
 from lintel.edge.profiles.samples import Meaning, Sample, differences, same_message
-from lintel.edge.profiles.serial import SerialSpec
 from lintel.edge.tables import mistakes_of, read_table
 
 _TAGS: Final = ("delimited", "idle_gap", "length")
 """Values of `kind` that pydantic puts into the path of a mistake; no file spells them there."""
-
-Spec = SerialSpec | MqttSpec | OsdpSpec | BleSpec | GpioSpec | CameraSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +40,11 @@ class Profile:
 
     def understand(self, topic: str, data: bytes, *, piece: int = 0) -> list[Meaning]:
         """What the gateway makes of traffic from such a device; `piece` feeds so many bytes at a time (0: at once)."""
-        return _KINDS[self.driver].understand(self.spec, topic, data, piece)
+        return kind(self.driver).understand(self.spec, topic, data, piece)
 
     def compose(self, order: Meaning) -> tuple[str, bytes]:
         """The topic ("" on a serial line) and bytes of an order; ValueError where the device has no such order."""
-        return _KINDS[self.driver].compose(self.spec, order)
+        return kind(self.driver).compose(self.spec, order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +59,9 @@ class _File:
     sample: Annotated[tuple[Sample, ...], Field(min_length=1, max_length=200)]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What the profiles of one driver have in common: their table, its type, and what traffic means to it.
-
-    `understand(spec, topic, data, piece)` and `compose(spec, order)` as in `Profile`.
-    """
-
-    table: str
-    spec: type[Spec]
-    understand: Callable[[Any, str, bytes, int], list[Meaning]]
-    compose: Callable[[Any, Meaning], tuple[str, bytes]]
-
-
-_KINDS: Final[Mapping[str, Kind]] = {
-    "serial_qr": Kind(
-        "serial",
-        SerialSpec,
-        lambda spec, _, data, piece: stream.understand(spec, data, piece=piece),
-        lambda spec, order: ("", stream.compose(spec, order)),
-    ),
-    "mqtt_terminal": Kind(
-        "mqtt", MqttSpec, lambda spec, topic, data, _: mqtt.understand(spec, topic, data), mqtt.compose
-    ),
-    "osdp": Kind("osdp", OsdpSpec, osdp.understand, osdp.compose),
-    "ble_lock": Kind("ble", BleSpec, ble.understand, ble.compose),
-    "gpio": Kind("gpio", GpioSpec, gpio.understand, gpio.compose),
-    "camera": Kind("camera", CameraSpec, camera.understand, camera.compose),
-}
-
-
 @cache
 def _adapter(driver: str) -> TypeAdapter[_File]:
-    kind = _KINDS[driver]
-    fields = [("driver", Literal[driver]), (kind.table, kind.spec)]
+    fields = [("driver", Literal[driver]), (TABLES[driver], kind(driver).spec)]
     return TypeAdapter(make_dataclass("File", fields, bases=(_File,), frozen=True, slots=True))
 
 
@@ -111,9 +74,9 @@ def _load(path: Path | Traversable, file: str) -> Profile:
     table = read_table(path, file)
     stem, driver = path.name.removesuffix(".toml"), table.get("driver")
     mistakes = list(_unsafe(table))
-    if not isinstance(driver, str) or driver not in _KINDS:
-        mistakes.append(Mistake("driver", f"expected one of {', '.join(map(repr, _KINDS))} [schema_violation]"))
-        meant = (name for name, kind in _KINDS.items() if kind.table in table)  # for the mistakes below
+    if not isinstance(driver, str) or driver not in TABLES:
+        mistakes.append(Mistake("driver", f"expected one of {', '.join(map(repr, TABLES))} [schema_violation]"))
+        meant = (name for name, own in TABLES.items() if own in table)  # for the mistakes below
         driver = next(meant, "serial_qr")
     if isinstance(table.get("name"), str) and safe_name(table["name"]) and table["name"] != stem:
         mistakes.append(Mistake("name", f"expected {stem!r}, the name of the file [schema_violation]"))
@@ -126,7 +89,7 @@ def _load(path: Path | Traversable, file: str) -> Profile:
         mistakes += [m for m in mistakes_of(error, _TAGS) if m.where not in known]
     if read is None or mistakes:
         raise ConfigError(file, mistakes)
-    spec: Spec = getattr(read, _KINDS[driver].table)
+    spec: Spec = getattr(read, TABLES[driver])
     return Profile(read.name, read.title, read.vendor, driver, read.source, read.firmware, spec, read.sample)
 
 
