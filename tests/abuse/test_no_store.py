@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lintel.edge import daemon
+from lintel.edge import daemon, fire
 from lintel.edge.control import call
 from lintel.edge.errors import StoreError
 from lintel.edge.inlet import Inlet
@@ -40,6 +40,28 @@ def test_a_gateway_without_its_store_says_so_keeps_no_promise_and_begins_again_w
         await site.stop()
         reasons = [e.reason for e in site.journal()]
         assert {"storage_fault", "egress", "fire", "db_damaged"} <= set(reasons)
+
+    scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_latch_that_could_not_be_read_at_the_start_counts_when_it_can(tmp_path, monkeypatch, reset):
+    """Fire released the doors, the power failed, the disk came late. Who resets them meanwhile has reset them."""
+
+    async def body(site):
+        first = site.running
+        assert not first.gate.fire.latched
+        if reset:
+            site.fire()
+            await site.released()
+            site.fire(False)
+            await until(lambda: first.gate.fire.reset().doors, LIMIT)
+            await until(lambda: not first.gate.fire.latched, LIMIT)
+        (site.state / fire.FILE).write_text('{"at": 1, "doors": {"gate": "panel"}}')
+        (site.state / "damaged").unlink()
+        await until(lambda: site.running is not first, LIMIT)
+        await until(lambda: all(r.keeper.state == "up" for r in site.running.lines), LIMIT)
+        assert site.running.gate.fire.released("gate") is not reset
 
     scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
 

@@ -66,10 +66,15 @@ CLOCK_FILE = "clock.json"
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a gateway without a store hands to the one after it: its events, and the doors that fire has released."""
+    """What a gateway without a store hands to the one after it: its events, and the doors that fire has released.
+
+    `over`: those that an operator has reset meanwhile. Any other that the file names was released before, and it may be
+    that the file could not be read until now.
+    """
 
     events: Sequence[Event]
     latched: Mapping[str, str]
+    over: frozenset[str] = frozenset()
 
 
 class Daemon:
@@ -120,7 +125,8 @@ class Daemon:
             doors, self.store, witness, self.clock, self._execute, self.health, fire_file=state / fire.FILE
         )  # fmt: skip
         if self._before is not None:
-            self.gate.fire.latched = {door: source for door, source in self._before.latched.items() if door in doors}
+            stored = {d: s for d, s in self.gate.fire.latched.items() if d not in self._before.over}
+            self.gate.fire.latched = stored | {d: s for d, s in self._before.latched.items() if d in doors}
         self.lines = [self._line(table) for table in self.config.line]
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
         self.lists = lists_of(self.config, self.lines, self.store, self.clock, self.digest, self.gate.ledger)
@@ -226,7 +232,9 @@ class Daemon:
             await _cancel([*doors, *care])
         if self.after is not None:
             await self._acknowledge()
-            self.after = Carried(standin.events(self.store), dict(self.gate.fire.latched))
+            self.after = Carried(
+                standin.events(self.store), dict(self.gate.fire.latched), frozenset(self.gate.fire.over)
+            )
         _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -61,6 +61,8 @@ class Fire:
     order_s: float = 3.0
     file: Path | None = None
     latched: dict[str, str] = field(default_factory=dict, init=False)
+    over: set[str] = field(default_factory=set, init=False)
+    """Doors that an operator has reset in this run."""
     """Door -> the input that released it."""
     _inputs: dict[str, Contact] = field(default_factory=dict, init=False)
     _wake: dict[str, asyncio.Event] = field(default_factory=dict, init=False)
@@ -127,6 +129,7 @@ class Fire:
                 done.append(door)
         for door in done:
             del self.latched[door]
+            self.over.add(door)
             self._keep(door)
         if done:
             log.warning("fire: reset of %s", ", ".join(done))

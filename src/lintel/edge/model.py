@@ -140,7 +140,8 @@ class Order:
     deadline: float
     channel: int = 0
     seconds: float = 3.0
-    text: str = ""
+    text: str = field(default="", repr=False)
+    """What to show; of an install order the secret."""
 
 
 @dataclass(frozen=True, slots=True)
