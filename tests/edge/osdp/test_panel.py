@@ -9,7 +9,7 @@ from lintel.edge.model import Notice, Outcome
 from lintel.edge.osdp import bus as bus_module
 from lintel.edge.osdp import exchange
 from lintel.edge.osdp.events import Down, Heard, Up
-from lintel.edge.osdp.messages import Keypad, Local, RawCard
+from lintel.edge.osdp.messages import Command, Keypad, Local, RawCard
 from lintel.edge.osdp.panel import State
 from lintel.simulators.osdp_wire import Say
 from tests.edge.osdp.wire import KEY, Reader, Wire
@@ -251,6 +251,17 @@ def test_busy_is_waited_for_and_nothing_is_lost():
     reader.pd.busy = 1000
     wire.run(10.0)
     assert [d.why for d in wire.of(Down)] == ["busy for too long"]
+
+
+def test_busy_many_times_at_once_is_busy_once():
+    """BUSY has no MAC: a burst of it must not run the count of repeats out of its table."""
+    ours = exchange.Exchange()
+    sent = ours.send(Command.POLL, None, lambda _: b"frame")
+    assert all(ours.busy(0.0) for _ in range(5))
+    sent.tries += 1  # as when it is sent again
+    assert sent.tries == 1
+    assert ours.wait(1.0)
+    assert ours.retry_at > 1.0
 
 
 def test_a_slow_answer_is_taken_late_and_the_reader_is_given_more_time():

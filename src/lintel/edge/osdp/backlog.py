@@ -5,6 +5,11 @@ What comes after a gap in the polls is from before it, until a poll finds nothin
 
 from typing import Final
 
+from lintel.edge.osdp.messages import Keypad, RawCard, TextCard
+
+Presented = RawCard | TextCard | Keypad
+"""What a reader keeps."""
+
 GAP_S: Final = 1.0
 """Without a poll for longer, what a reader says next may be old (s)."""
 _NEVER: Final = float("-inf")

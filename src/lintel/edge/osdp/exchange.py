@@ -83,7 +83,7 @@ class Exchange:
         sent = self.sent
         if sent is None or sent.tries > len(REPEATS_S):
             return False
-        self.retry_at = now + REPEATS_S[sent.tries - 1]
+        self.retry_at = now + REPEATS_S[max(0, sent.tries - 1)]
         return True
 
     def busy(self, now: float) -> bool:
@@ -93,6 +93,6 @@ class Exchange:
             return True
         if sent.busy_since is None:
             sent.busy_since = now
-        sent.tries -= 1
+        sent.tries = max(0, sent.tries - 1)  # anybody can say BUSY many times at once
         self.retry_at = now + _BUSY_PAUSE_S
         return now - sent.busy_since < BUSY_S

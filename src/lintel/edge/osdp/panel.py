@@ -15,7 +15,7 @@ from typing import Final
 
 from lintel.edge.errors import BadFrame
 from lintel.edge.model import Notice, Outcome
-from lintel.edge.osdp.backlog import Backlog
+from lintel.edge.osdp.backlog import Backlog, Presented
 from lintel.edge.osdp.events import Distrusted, Down, Event, Heard, Job, KeyProven, KeyUnused, KeyWanted, Told, Up
 from lintel.edge.osdp.exchange import Exchange, Sent
 from lintel.edge.osdp.frames import Packet, encode
@@ -264,7 +264,8 @@ class Peripheral:
         nothing = isinstance(reply, Plain) and reply.code == Code.ACK
         refused = isinstance(reply, Nak)
         polled = sent.code == Command.POLL and not refused
-        age = self._backlog.answered(now, nothing=nothing) if polled else 0.0
+        kept = float("inf") if isinstance(reply, Presented) else 0.0  # outside a poll's answer nobody knows how long
+        age = self._backlog.answered(now, nothing=nothing) if polled else kept
         if sent.job is not None:
             sent.job.finish(Outcome.REFUSED_BY_DEVICE if refused else Outcome.EXECUTED)
         if sent.code == Command.KEYSET:
