@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lintel.bench import percentile
+from lintel.bench import percentile, resident
 from lintel.bench.load import Load, connected
 from lintel.bench.site import CREDENTIALS, config, prepare
 from lintel.edge import broker
@@ -132,12 +132,7 @@ async def _idle(pid: int, seconds: float) -> dict[str, float]:
     before, start = _cpu(pid), time.monotonic()
     await asyncio.sleep(seconds)
     percent = (_cpu(pid) - before) / (time.monotonic() - start) * 100
-    return {"idle_rss_mb": round(_resident(pid) / 1e6, 1), "idle_cpu_percent": round(percent, 2)}
-
-
-def _resident(pid: int) -> int:
-    """Resident bytes of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return {"idle_rss_mb": round(resident(pid) / 1e6, 1), "idle_cpu_percent": round(percent, 2)}
 
 
 def _cpu(pid: int) -> float:

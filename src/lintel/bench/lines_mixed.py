@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-from lintel.bench import percentile
+from lintel.bench import percentile, resident
 from lintel.bench.lines_ble import adapter, address, pair
 from lintel.bench.lines_site import CARDS, FACILITY, Plan, code, face, lines_up
 from lintel.edge import broker
@@ -140,7 +140,7 @@ async def measure(folder: Path, seconds: float) -> dict[str, float]:
         watching = asyncio.create_task(world.watch(plan.state))
         try:
             times = await _load(world, seconds)
-            resident = _resident(pid)
+            held = resident(pid)
             replug = await _replug(world)
             await mosquitto.aclose()
             await asyncio.sleep(2.0)
@@ -152,14 +152,9 @@ async def measure(folder: Path, seconds: float) -> dict[str, float]:
             await asyncio.gather(watching, return_exceptions=True)
     return {
         "entries": len(times), "p50_ms": round(percentile(times, 0.5) * 1000, 1),
-        "p99_ms": round(percentile(times, 0.99) * 1000, 1), "rss_mb": round(resident / 1e6, 1),
+        "p99_ms": round(percentile(times, 0.99) * 1000, 1), "rss_mb": round(held / 1e6, 1),
         "replug_s": round(replug, 2), "broker_s": round(restart, 2),
     }  # fmt: skip
-
-
-def _resident(pid: int) -> int:
-    """Resident bytes of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def _load(world: World, seconds: float) -> list[float]:

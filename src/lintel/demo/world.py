@@ -11,6 +11,7 @@ from typing import Any
 from lintel.demo.community import FACILITY, Community, DoorSpec, address
 from lintel.edge.control import SOCKET, call
 from lintel.simulators.client import Simulator
+from lintel.simulators.osdp_reader import wiegand26
 
 DECIDED = 5.0
 """Seconds that a presentation may take to be decided before the demo says that it is lost."""
@@ -88,12 +89,8 @@ class World:
 
     async def card(self, door: DoorSpec, who: str, expect: str, number: int) -> None:
         """Hold a card of 26 bits before the OSDP reader of a door."""
-        body = FACILITY << 16 | number
-        even, odd = (body >> 12).bit_count() & 1, 1 - ((body & 0xFFF).bit_count() & 1)
-        bits = (even << 25 | body << 1 | odd) << 6
-        await self._enter(
-            door, who, expect, {"cmd": "card", "id": f"{door.id}-card", "data": f"{bits:08x}", "bits": 26}
-        )
+        data = wiegand26(FACILITY, number).hex()
+        await self._enter(door, who, expect, {"cmd": "card", "id": f"{door.id}-card", "data": data, "bits": 26})
 
     async def line_up(self, line: str, limit: float) -> None:
         """Wait until the gateway has a line up again; raises TimeoutError after `limit` seconds."""

@@ -114,11 +114,8 @@ PHRASES: Final = DEVICES | {
     "{} in the order, as hex": "开门指令中以十六进制写 {}",
     "the line's offset on the chip, or its name": "线在芯片上的偏移号,或线的名称",
     "a profile with driver 'serial_qr'": "driver 为 serial_qr 的档案",
-    "expected no such key: 'path' and 'baud' are the options of serial_qr": (
-        "没有这个键:serial_qr 的选项是 path 和 baud"
-    ),
+    "expected no such key: 'path' and 'baud' are the options of {}": "没有这个键:{} 的选项是 path 和 baud",
     "a profile with driver 'osdp'": "driver 为 osdp 的档案",
-    "expected no such key: 'path' and 'baud' are the options of osdp": "没有这个键:osdp 的选项是 path 和 baud",
     "1 to {} devices on an OSDP line, not {}": "一条 OSDP 线路上 1 至 {} 台设备,而不是 {} 台",
     "its own number on the bus, 0 to 126": "它在总线上自己的编号,0 至 126",
     "an order of this reader: {}": "该读卡器的一种指令:{}",

@@ -15,6 +15,7 @@ from typing import Final
 from lintel.edge.drivers.base import Context, Device, Driver, Inlet, Line
 from lintel.edge.drivers.osdp_port import OsdpPort
 from lintel.edge.drivers.osdp_voice import FOLD_S, Voice
+from lintel.edge.drivers.port_options import port_options
 from lintel.edge.errors import ConfigError, Mistake, StoreError
 from lintel.edge.model import Action, Fact, Notice, Order, Outcome
 from lintel.edge.osdp import messages
@@ -25,7 +26,6 @@ from lintel.edge.osdp.messages import Command
 from lintel.edge.osdp.panel import Peripheral
 from lintel.edge.osdp.secure import patterned
 from lintel.edge.profiles.osdp import OsdpSpec, instruct
-from lintel.edge.profiles.serial import BAUDS
 
 CURRENT, FRESH = "osdp.key", "osdp.key.fresh"
 """Names of a reader's keys in the store. With one of them it is provisioned, for ever."""
@@ -38,17 +38,7 @@ FAR_S: Final = 600.0
 def build(line: Line, devices: Sequence[Device], ctx: Context) -> Driver:
     """The driver of one bus. Raises ConfigError when an option, an address or a profile does not fit."""
     where = f"line.{line.id}"
-    mistakes = [
-        Mistake(f"{where}.{key}", "expected no such key: 'path' and 'baud' are the options of osdp")
-        for key in line.options
-        if key not in ("path", "baud")
-    ]
-    path = line.options.get("path")
-    if not isinstance(path, str) or not path.startswith("/"):
-        mistakes.append(Mistake(f"{where}.path", "expected an absolute path such as '/dev/serial/by-id/usb-...'"))
-    baud = line.options.get("baud", 9600)
-    if baud not in BAUDS or isinstance(baud, bool):
-        mistakes.append(Mistake(f"{where}.baud", f"expected one of {', '.join(map(str, BAUDS))}"))
+    path, baud, mistakes = port_options(line, 9600)
     if not 1 <= len(devices) <= MAX_READERS:
         mistakes.append(Mistake(where, f"expected 1 to {MAX_READERS} devices on an OSDP line, not {len(devices)}"))
     seen: set[int] = set()
@@ -61,7 +51,7 @@ def build(line: Line, devices: Sequence[Device], ctx: Context) -> Driver:
         seen.add(-1 if address is None else address)
     if mistakes:
         raise ConfigError(f"line {line.id}", mistakes)
-    return Osdp(str(path), int(baud), devices, ctx)
+    return Osdp(path, baud, devices, ctx)
 
 
 def _address(device: Device) -> int | None:

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Final
 
 from lintel.edge.drivers.base import Code, Context, Device, Driver, Inlet, Line, Receipt, qr_code
+from lintel.edge.drivers.port_options import port_options
 from lintel.edge.drivers.serial_port import ANSWER_S, Port, Presented
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.model import Action, Fact, Method, Notice, Order, Outcome, Reading, Reason
-from lintel.edge.profiles.serial import BAUDS, Bad, SerialSpec
+from lintel.edge.profiles.serial import Bad, SerialSpec
 
 FOLD_S: Final = 10.0
 """At most one frame error notice in this time."""
@@ -23,17 +24,7 @@ FOLD_S: Final = 10.0
 def build(line: Line, devices: Sequence[Device], ctx: Context) -> Driver:
     """The driver of one line with one reader. Raises ConfigError when an option or the profile does not fit."""
     where = f"line.{line.id}"
-    mistakes = [
-        Mistake(f"{where}.{key}", "expected no such key: 'path' and 'baud' are the options of serial_qr")
-        for key in line.options
-        if key not in ("path", "baud")
-    ]
-    path = line.options.get("path")
-    if not isinstance(path, str) or not path.startswith("/"):
-        mistakes.append(Mistake(f"{where}.path", "expected an absolute path such as '/dev/serial/by-id/usb-...'"))
-    baud = line.options.get("baud", 0)
-    if baud not in (0, *BAUDS) or isinstance(baud, bool):
-        mistakes.append(Mistake(f"{where}.baud", f"expected one of {', '.join(map(str, BAUDS))}"))
+    path, baud, mistakes = port_options(line, 0)
     if len(devices) != 1:
         mistakes.append(Mistake(where, f"expected exactly one device on a serial line, not {len(devices)}"))
     mistakes += [
@@ -45,7 +36,7 @@ def build(line: Line, devices: Sequence[Device], ctx: Context) -> Driver:
         raise ConfigError(f"line {line.id}", mistakes)
     spec = devices[0].profile.spec
     assert isinstance(spec, SerialSpec)  # noqa: S101  checked above
-    return SerialQr(str(path), int(baud) or spec.baud, devices[0], spec, ctx)
+    return SerialQr(path, baud or spec.baud, devices[0], spec, ctx)
 
 
 class SerialQr:
