@@ -1,7 +1,9 @@
-"""What every driver must do, whatever its wire: subclass `DriverContract` and give it a rig for that wire.
+"""What every driver must do, whatever its wire: subclass a contract and give it a rig for that wire.
 
 A rig is one device on one line in software, with real sockets, brokers or ptys. The suite speaks to it in the device's
-own bytes; what it checks are the driver's promises of `lintel.edge.drivers.base`.
+own bytes; what it checks are the driver's promises of `lintel.edge.drivers.base`. `DriverContract` holds what a driver
+of any device promises, seen in the orders that the device carries out; `ReaderContract` that and the rest for a device
+that states readings.
 """
 
 import asyncio
@@ -9,7 +11,7 @@ import gc
 import logging
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 
@@ -19,18 +21,25 @@ from lintel.edge.drivers.base import Driver
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, Order, Outcome
 
-from .stage import DIGEST, SECRET, Recorder, Rig, context, open_files, running, until
+from .stage import DIGEST, SECRET, ReaderRig, Recorder, Rig, context, open_files, running, until
 
-__all__ = ["DIGEST", "SECRET", "DriverContract", "Recorder", "Rig", "context", "open_files", "running", "until"]
+__all__ = [
+    "DIGEST", "SECRET", "DriverContract", "ReaderContract", "ReaderRig", "Recorder", "Rig", "context", "open_files",
+    "running", "until",
+]  # fmt: skip
 
 
 class DriverContract:
-    """The suite. A subclass gives `rig`; `flood_growth` is what a second of flood may cost while nothing is taken."""
-
-    flood_growth = 100_000
+    """The promises of every driver. A subclass gives `rig`."""
 
     back_s = 2.0
     """How long after the line is mended the driver may take to be up again (s)."""
+
+    order_s = 2.0
+    """How long an order is good for (s)."""
+
+    idle_cpu_s = 0.2
+    """What a second of silence may cost of the processor, with all that the rig itself does (s)."""
 
     async def settled(self, driver: Driver) -> None:
         """Wait until the device itself can be told something, where that is later than the line's `up`."""
@@ -38,6 +47,28 @@ class DriverContract:
     def rig(self) -> AbstractAsyncContextManager[Rig]:
         """A device that is plugged in."""
         raise AssertionError("the subclass gives a rig")
+
+    def order(self, rig: Rig, name: str = "o1") -> Order:
+        """An order that the device carries out, good from now on."""
+        assert rig.order is not None, "a device that does nothing needs another sign that it works"
+        return replace(rig.order, id=name, deadline=time.monotonic() + self.order_s)
+
+    async def works(self, rig: Rig, driver: Driver, inlet: Recorder, name: str) -> None:
+        """See that line, driver and device work together; `name` is another one each time."""
+        await self.settled(driver)
+        before = await rig.ordered()
+        assert await driver.execute(self.order(rig, name)) is Outcome.EXECUTED
+        assert await rig.ordered() == before + 1
+
+    async def begin(self, rig: Rig, driver: Driver, name: str) -> Awaitable[object]:
+        """Begin what `works` does; what is returned ends by itself, also when the driver is cancelled meanwhile."""
+        await self.settled(driver)
+        under_way = asyncio.create_task(driver.execute(self.order(rig, name)))
+        await asyncio.sleep(0)
+        return under_way
+
+    def held(self, rig: Rig, inlet: Recorder, names: Sequence[str]) -> None:
+        """What the inlet was told while these worked: nothing else, and each of them."""
 
     def run(self, scene: Callable[[Rig, Driver, Recorder], Awaitable[None]]) -> None:
         """One scene with a rig, a driver and a recorder, in an event loop of its own."""
@@ -48,22 +79,6 @@ class DriverContract:
 
         asyncio.run(stage())
 
-    def test_facts_out(self):
-        async def scene(rig, driver, inlet):
-            async with running(driver, inlet):
-                await self.settled(driver)
-                await rig.write(rig.frame("HELLO1"))
-                await until(lambda: inlet.readings)
-            (reading,) = inlet.readings
-            assert (reading.door, reading.device, reading.method) == (rig.door, rig.device, rig.method)
-            assert reading.digest == DIGEST(rig.method, "HELLO1")
-            assert reading.fault is None
-            assert abs(reading.at - time.time()) < 5
-            assert reading.age < 1
-            assert inlet.ups == 1
-
-        self.run(scene)
-
     def test_orders_in(self):
         async def scene(rig, driver, inlet):
             if rig.order is None:
@@ -71,12 +86,10 @@ class DriverContract:
                 async with running(driver, inlet):
                     assert await driver.execute(order) is Outcome.REFUSED_BY_DEVICE
                 return
-            order = replace(rig.order, deadline=time.monotonic() + 2)
-            assert await driver.execute(order) is Outcome.NOT_SENT  # not running yet
+            assert await driver.execute(self.order(rig)) is Outcome.NOT_SENT  # not running yet
             async with running(driver, inlet):
                 await self.settled(driver)
-                order = replace(rig.order, deadline=time.monotonic() + 2)
-                assert await driver.execute(order) is Outcome.EXECUTED
+                assert await driver.execute(self.order(rig)) is Outcome.EXECUTED
                 assert await rig.ordered() == 1
                 late = replace(rig.order, deadline=time.monotonic() - 0.001)
                 assert await driver.execute(late) is Outcome.ORDER_EXPIRED
@@ -86,17 +99,18 @@ class DriverContract:
 
     def test_unplug_and_replug(self):
         async def scene(rig, driver, inlet):
+            names = [f"ROUND{number}" for number in range(4)]
             async with running(driver, inlet):
-                for number in range(3):
-                    await rig.write(rig.frame(f"ROUND{number}"))
-                    await until(lambda n=number: DIGEST(rig.method, f"ROUND{n}") in inlet.digests())
+                for number, name in enumerate(names[:-1]):
+                    await self.works(rig, driver, inlet, name)
                     await rig.unplug()
                     await asyncio.sleep(0.3)
                     await rig.plug()
                     start = time.monotonic()
                     await until(lambda n=number: inlet.ups == n + 2, self.back_s)
                     assert time.monotonic() - start < self.back_s
-            assert len(set(inlet.digests())) == 3  # what was acknowledged just before the cut may come again
+                await self.works(rig, driver, inlet, names[-1])
+            self.held(rig, inlet, names)
 
         self.run(scene)
 
@@ -115,9 +129,66 @@ class DriverContract:
             async with running(driver, inlet):
                 before = time.process_time()
                 await asyncio.sleep(1.0)
-                assert time.process_time() - before < 0.2
-                await rig.write(rig.frame("AFTER"))
+                assert time.process_time() - before < self.idle_cpu_s
+                await self.works(rig, driver, inlet, "AFTER")
+            assert inlet.ups == 1
+
+        self.run(scene)
+
+    def test_cancel_leaves_nothing_behind(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):  # once, so that thread pools and the like exist
+                await self.works(rig, driver, inlet, "WARM")
+            await asyncio.sleep(0.05)
+            tasks, files = len(asyncio.all_tasks()), open_files()
+            for ups in range(2, 5):
+                async with running(driver, inlet, ups):
+                    under_way = await self.begin(rig, driver, f"AGAIN{ups}")
+                await asyncio.wait_for(under_way, self.order_s + 1)
+            for delay in (0.0, 0.001, 0.005, 0.02):  # also while it is still opening
+                task = asyncio.create_task(driver.run(inlet))
+                await asyncio.sleep(delay)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await asyncio.sleep(0.1)
+            assert len(asyncio.all_tasks()) == tasks
+            assert open_files() == files
+
+        self.run(scene)
+
+
+class ReaderContract(DriverContract):
+    """A driver whose device states readings. `flood_growth`: what a second of flood may cost while nothing is taken."""
+
+    flood_growth = 100_000
+
+    async def works(self, rig: ReaderRig, driver: Driver, inlet: Recorder, name: str) -> None:
+        """A credential that is shown is read."""
+        await rig.write(rig.frame(name))
+        await until(lambda: DIGEST(rig.method, name) in inlet.digests())
+
+    async def begin(self, rig: ReaderRig, driver: Driver, name: str) -> Awaitable[object]:
+        """A credential is shown."""
+        await rig.write(rig.frame(name))
+        return asyncio.sleep(0)
+
+    def held(self, rig: ReaderRig, inlet: Recorder, names: Sequence[str]) -> None:
+        """Readings of these; what was acknowledged just before a cut may have come again."""
+        assert set(inlet.digests()) == {DIGEST(rig.method, name) for name in names}
+
+    def test_facts_out(self):
+        async def scene(rig, driver, inlet):
+            async with running(driver, inlet):
+                await self.settled(driver)
+                await rig.write(rig.frame("HELLO1"))
                 await until(lambda: inlet.readings)
+            (reading,) = inlet.readings
+            assert (reading.door, reading.device, reading.method) == (rig.door, rig.device, rig.method)
+            assert reading.digest == DIGEST(rig.method, "HELLO1")
+            assert reading.fault is None
+            assert abs(reading.at - time.time()) < 5
+            assert reading.age < 1
             assert inlet.ups == 1
 
         self.run(scene)
@@ -177,28 +248,6 @@ class DriverContract:
                 assert now < self.flood_growth
                 inlet.gate.set()
                 await until(lambda: len(inlet.readings) > 10)
-
-        self.run(scene)
-
-    def test_cancel_leaves_nothing_behind(self):
-        async def scene(rig, driver, inlet):
-            async with running(driver, inlet):  # once, so that thread pools and the like exist
-                await rig.write(rig.frame("WARM"))
-                await until(lambda: inlet.readings)
-            await asyncio.sleep(0.05)
-            tasks, files = len(asyncio.all_tasks()), open_files()
-            for ups in range(2, 5):
-                async with running(driver, inlet, ups):
-                    await rig.write(rig.frame(f"AGAIN{ups}"))
-            for delay in (0.0, 0.001, 0.005, 0.02):  # also while it is still opening
-                task = asyncio.create_task(driver.run(inlet))
-                await asyncio.sleep(delay)
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-            await asyncio.sleep(0.1)
-            assert len(asyncio.all_tasks()) == tasks
-            assert open_files() == files
 
         self.run(scene)
 

@@ -22,14 +22,31 @@ class Rig(Protocol):
 
     device: str
     door: str
-    method: Method
-    """What kind of credential `present` shows."""
     order: Order | None
     """An order the device carries out, or None where it can do nothing; its deadline is set by the suite."""
 
     def build(self) -> Driver:
         """A fresh driver for this device."""
         ...
+
+    async def ordered(self) -> int:
+        """How many orders have reached the device so far."""
+        ...
+
+    async def unplug(self) -> None:
+        """Break the line."""
+        ...
+
+    async def plug(self) -> None:
+        """Mend it: same name, same device."""
+        ...
+
+
+class ReaderRig(Rig, Protocol):
+    """The same for a device that states readings."""
+
+    method: Method
+    """What kind of credential it shows."""
 
     def frame(self, text: str) -> bytes:
         """What the device sends when the credential `text` is presented. Each call may have a new record id."""
@@ -45,18 +62,6 @@ class Rig(Protocol):
 
     async def flood(self, seconds: float) -> int:
         """Send good frames, all different, as fast as the wire takes them; returns how many."""
-        ...
-
-    async def ordered(self) -> int:
-        """How many orders have reached the device so far."""
-        ...
-
-    async def unplug(self) -> None:
-        """Break the line."""
-        ...
-
-    async def plug(self) -> None:
-        """Mend it: same name, same device."""
         ...
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from lintel.edge.drivers import camera_process
 from tests.edge.drivers.camera_rig import FolderCamera
-from tests.edge.drivers.contract import DriverContract, Recorder, open_files, running, until
+from tests.edge.drivers.contract import ReaderContract, Recorder, open_files, running, until
 
 
-class TestFolder(DriverContract):
+class TestFolder(ReaderContract):
     back_s = 10.0  # a worker loads OpenCV, at low priority
 
     @pytest.fixture(autouse=True)

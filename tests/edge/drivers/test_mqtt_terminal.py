@@ -12,7 +12,7 @@ import pytest
 from lintel.edge.drivers.mqtt_readings import NOBODY
 from lintel.edge.model import Action, Method, Notice, Order, Reason
 from tests.brokers import publish, site
-from tests.edge.drivers.contract import DIGEST, DriverContract, until
+from tests.edge.drivers.contract import DIGEST, ReaderContract, until
 
 from .mqtt_rig import A, device, driver_for, local, notices, num, qr, rec, rec_topic, stage
 
@@ -81,7 +81,7 @@ class MqttRig:
         return self.opened
 
 
-class TestContract(DriverContract):
+class TestContract(ReaderContract):
     flood_growth = 1_000_000  # one window of the broker: 1,000 messages that are handled but not yet acknowledged
 
     @asynccontextmanager

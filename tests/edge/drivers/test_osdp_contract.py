@@ -10,7 +10,7 @@ import pytest
 from lintel.edge.drivers import osdp_port, osdp_voice
 from lintel.edge.model import Action, Method
 from lintel.simulators.osdp_wire import Say, build
-from tests.edge.drivers.contract import SECRET, DriverContract, until
+from tests.edge.drivers.contract import SECRET, ReaderContract, until
 from tests.edge.drivers.osdp_rig import Readers, order
 
 
@@ -64,7 +64,7 @@ class OsdpRig:
         self.readers.bus.plug()
 
 
-class TestOsdp(DriverContract):
+class TestOsdp(ReaderContract):
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path):
         self.link = tmp_path / "bus"

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lintel.edge.drivers import serial_port
-from tests.edge.drivers.contract import DIGEST, SECRET, DriverContract, running, until
+from tests.edge.drivers.contract import DIGEST, SECRET, ReaderContract, running, until
 from tests.edge.drivers.pty_reader import PtyReader
 
 
-class SerialContract(DriverContract):
+class SerialContract(ReaderContract):
     profile = ""
 
     @pytest.fixture(autouse=True)
