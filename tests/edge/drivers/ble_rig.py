@@ -5,19 +5,24 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+from lintel.edge.ble import nuki
 from lintel.edge.ble.lintel_lock import key_id, public_of
-from lintel.edge.drivers import ble_lock
+from lintel.edge.drivers import ble_install, ble_lock, ble_operation, ble_session
 from lintel.edge.drivers.base import Device, Line
 from lintel.edge.drivers.ble_radio import Radio
 from lintel.edge.model import Action, Contact, Direction, Measure, Order
 from lintel.edge.profiles import find
 from lintel.simulators.ble_lintel_lock import lintel_lock
+from lintel.simulators.ble_nuki import nuki_lock
+from lintel.simulators.ble_yale import yale_lock
 from tests.ble_air import Air
 from tests.edge.drivers.contract import Recorder, context, running, until
 
 SECRET = bytes(range(16))
 LOCK_SEED = bytes(range(32))
 OWN_SEED = bytes(range(64, 96))
+ADDRESS = "C4:64:E3:00:00:01"
+YALE_KEY = bytes(range(16))
 
 
 class Inlet(Recorder):
@@ -140,7 +145,7 @@ async def lintel_locks(count=1, *, slots=3, paired=True, spec=None, interval=0.0
         locks, devices = {}, []
         for number in range(count):
             name = "lock" if count == 1 else f"lock{number}"
-            address = f"C4:64:E3:00:00:{number + 1:02X}"
+            address = ADDRESS[:-2] + f"{number + 1:02X}"
             chosen = {"secret": SECRET.hex(), "interval": 20.0, "travel": 0.0, **options}
             locks[name] = lintel_lock(id=name, address=address, **chosen)
             devices.append(device(name, address, **(spec or {})))
@@ -156,7 +161,58 @@ async def lintel_locks(count=1, *, slots=3, paired=True, spec=None, interval=0.0
                 await lock.power_off()
 
 
+@asynccontextmanager
+async def _alone(lock, profile, spec, pair):
+    """A rig with one lock; `pair` gives the keys that pairing has left on our side."""
+    async with Air() as air:
+        rig = Rig(air, {"lock": lock}, [device("lock", ADDRESS, profile, **spec)])
+        rig.keys.kept |= {("lock", name): value for name, value in pair(lock).items()}
+        await lock.appear(air)
+        try:
+            yield rig
+        finally:
+            await lock.power_off()
+
+
+def nuki_rig(*, paired=True, spec=None, **options):
+    """A rig with one Nuki, which knows us as number 2."""
+
+    def pair(lock):
+        own = bytes(range(32))
+        key = nuki.shared_key(lock.public, own).hex()
+        lock.memory.users["2"] = {"type": 1, "app": 7, "name": "gw", "key": key, "enabled": True}
+        ours = {"own_private": own, "app_id": b"\x07\0\0\0"}
+        return {**ours, "lock_public": lock.public, "auth_id": b"\x02\0\0\0"}
+
+    lock = nuki_lock(id="lock", address=ADDRESS, interval=20.0, **{"travel": 0.02, **options})
+    return _alone(lock, "nuki-smart-lock", spec or {}, pair if paired else lambda _: {})
+
+
+def yale_rig(*, paired=True, spec=None, **options):
+    """A rig with one Yale."""
+    lock = yale_lock(id="lock", address=ADDRESS, interval=20.0, key=YALE_KEY.hex(), **{"travel": 0.02, **options})
+    keys = {"offline_key": YALE_KEY + b"\x01"} if paired else {}
+    return _alone(lock, "yale-august", {"locks_again": "never", **(spec or {})}, lambda _: keys)
+
+
+def play(scene, rig=lintel_locks, **options):
+    """One scene with a rig, its driver and an inlet, in an event loop of its own."""
+
+    async def stage():
+        async with rig(**options) as made:
+            await scene(made, made.build(), Inlet())
+
+    asyncio.run(stage())
+
+
+def short_waits(monkeypatch):
+    """The rests that real locks need are of no use here."""
+    monkeypatch.setattr(ble_session, "REST_S", 0.02)
+    monkeypatch.setattr(ble_operation, "PAUSE_S", 0.01)
+    monkeypatch.setattr(ble_install, "AGAIN_S", 0.1)
+
+
 __all__ = [
-    "Inlet", "MemoryKeys", "Rig", "a_few_at_a_time", "device", "known_battery", "lintel_locks", "order", "ready",
-    "running", "until",
+    "ADDRESS", "YALE_KEY", "Inlet", "MemoryKeys", "Rig", "a_few_at_a_time", "device", "known_battery", "lintel_locks",
+    "nuki_rig", "order", "play", "ready", "running", "short_waits", "until", "yale_rig",
 ]  # fmt: skip

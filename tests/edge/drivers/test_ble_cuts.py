@@ -13,21 +13,13 @@ from lintel.edge.ble.words import Became, Moved
 from lintel.edge.drivers import ble_operation, ble_session
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, Outcome
-from tests.edge.drivers.ble_rig import Inlet, a_few_at_a_time, lintel_locks, order, ready, running, until
+from tests.edge.drivers.ble_rig import Inlet, a_few_at_a_time, lintel_locks, order, play, ready, running, until
 
 
 @pytest.fixture(autouse=True)
 def _short_rests(monkeypatch):
     monkeypatch.setattr(ble_session, "REST_S", 0.02)
     monkeypatch.setattr(ble_operation, "PAUSE_S", 0.01)
-
-
-def play(scene, **rig):
-    async def stage():
-        async with lintel_locks(**rig) as made:
-            await scene(made, made.build(), Inlet())
-
-    asyncio.run(stage())
 
 
 # what crosses the radio from the first dialling to the result: TX write 1 HELLO, 2 AUTH, then questions, then COMMAND

@@ -8,20 +8,12 @@ import pytest
 from lintel.edge.ble import lintel_lock as core
 from lintel.edge.drivers import ble_session
 from lintel.edge.model import Action, Notice, Outcome
-from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, ready, running, until
+from tests.edge.drivers.ble_rig import order, play, ready, running, until
 
 
 @pytest.fixture(autouse=True)
 def _short_rests(monkeypatch):
     monkeypatch.setattr(ble_session, "REST_S", 0.02)
-
-
-def play(scene, **rig):
-    async def stage():
-        async with lintel_locks(**rig) as made:
-            await scene(made, made.build(), Inlet())
-
-    asyncio.run(stage())
 
 
 def test_garbage_ends_the_connection_and_the_next_one_works():

@@ -11,7 +11,7 @@ from lintel.edge.ble import lintel_lock as core
 from lintel.edge.drivers import ble_health, ble_session
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
-from tests.edge.drivers.ble_rig import Inlet, lintel_locks, order, ready, running, until
+from tests.edge.drivers.ble_rig import order, play, ready, running, until
 from tests.edge.drivers.contract import open_files
 
 REST_S = ble_session.REST_S
@@ -20,14 +20,6 @@ REST_S = ble_session.REST_S
 @pytest.fixture(autouse=True)
 def _short_rests(monkeypatch):
     monkeypatch.setattr(ble_session, "REST_S", 0.02)
-
-
-def play(scene, **rig):
-    async def stage():
-        async with lintel_locks(**rig) as made:
-            await scene(made, made.build(), Inlet())
-
-    asyncio.run(stage())
 
 
 def test_connect_handshake_unlock():

@@ -1,53 +1,29 @@
 """A Nuki lock on a Bluetooth line: paired, opened, watched, and never told twice."""
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 
-from lintel.edge.ble import nuki
 from lintel.edge.ble.words import Became, Moved
-from lintel.edge.drivers import ble_install, ble_operation, ble_session, ble_worker
+from lintel.edge.drivers import ble_operation, ble_session, ble_worker
 from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
-from lintel.simulators.ble_nuki import nuki_lock
-from tests.ble_air import Air
-from tests.edge.drivers.ble_rig import Inlet, Rig, a_few_at_a_time, device, known_battery, order, running, until
-
-ADDRESS = "C4:64:E3:00:00:01"
-APP = b"\x07\0\0\0"
+from tests.edge.drivers.ble_rig import (
+    ADDRESS,
+    Inlet,
+    a_few_at_a_time,
+    known_battery,
+    nuki_rig,
+    order,
+    play,
+    running,
+    short_waits,
+    until,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(ble_session, "REST_S", 0.02)
-    monkeypatch.setattr(ble_operation, "PAUSE_S", 0.01)
-    monkeypatch.setattr(ble_install, "AGAIN_S", 0.1)
-
-
-@asynccontextmanager
-async def nuki_rig(*, paired=True, spec=None, **options):
-    async with Air() as air:
-        lock = nuki_lock(id="lock", address=ADDRESS, interval=20.0, **{"travel": 0.02, **options})
-        rig = Rig(air, {"lock": lock}, [device("lock", ADDRESS, "nuki-smart-lock", **(spec or {}))])
-        if paired:
-            own = bytes(range(32))
-            kept = {"own_private": own, "app_id": APP, "lock_public": lock.public, "auth_id": b"\x02\0\0\0"}
-            rig.keys.kept |= {("lock", name): value for name, value in kept.items()}
-            key = nuki.shared_key(lock.public, own).hex()
-            lock.memory.users["2"] = {"type": 1, "app": 7, "name": "gw", "key": key, "enabled": True}
-        await lock.appear(air)
-        try:
-            yield rig
-        finally:
-            await lock.power_off()
-
-
-def play(scene, **options):
-    async def stage():
-        async with nuki_rig(**options) as rig:
-            await scene(rig, rig.build(), Inlet())
-
-    asyncio.run(stage())
+    short_waits(monkeypatch)
 
 
 def test_unlatch_hold_release():
@@ -59,7 +35,7 @@ def test_unlatch_hold_release():
             assert await driver.execute(order(Action.HOLD, name="o3")) is Outcome.EXECUTED
         assert rig.turns() == ["unlatch", "lock", "unlock"]
 
-    play(scene, hold=0.05)
+    play(scene, nuki_rig, hold=0.05)
 
 
 def test_condition_is_told_and_the_beacon_calls():
@@ -74,7 +50,7 @@ def test_condition_is_told_and_the_beacon_calls():
             await rig.lock.do_door("open")
             await until(lambda: inlet.doors[-1] == DoorState("lock", 0, True), 5.0)
 
-    play(scene)
+    play(scene, nuki_rig)
 
 
 def test_a_jam_is_refused_and_told_as_a_fault():
@@ -85,7 +61,7 @@ def test_a_jam_is_refused_and_told_as_a_fault():
         assert rig.turns() == ["unlatch"]
         assert [f.detail for f in inlet.facts if f.notice is Notice.DEVICE_FAULT] == ["jammed"]
 
-    play(scene)
+    play(scene, nuki_rig)
 
 
 def test_pairing_waits_for_the_button():
@@ -104,7 +80,7 @@ def test_pairing_waits_for_the_button():
         (user,) = rig.lock.memory.users.values()
         assert user["name"] == "lintel-test"
 
-    play(scene, paired=False)
+    play(scene, nuki_rig, paired=False)
 
 
 def test_a_disabled_authorization_is_not_asked_for_ever(monkeypatch):
@@ -117,7 +93,7 @@ def test_a_disabled_authorization_is_not_asked_for_ever(monkeypatch):
             await asyncio.sleep(0.3)
             assert rig.air.adapter.dialled == {ADDRESS: 2}
 
-    play(scene)
+    play(scene, nuki_rig)
 
 
 STEPS = [
@@ -163,7 +139,7 @@ def test_b6_control_who_sends_the_frame_again_opens_twice(monkeypatch):
         assert rig.turns() == ["unlatch", "unlatch"]
 
     monkeypatch.setattr(ble_worker, "IDLE_S", 0.0)
-    play(scene, hold=0.01)
+    play(scene, nuki_rig, hold=0.01)
 
 
 def test_garbage_ends_the_connection_and_the_next_one_works():
@@ -178,4 +154,4 @@ def test_garbage_ends_the_connection_and_the_next_one_works():
                 assert await driver.execute(order(within=10, name=f"b{number}")) is Outcome.EXECUTED
         assert rig.turns() == ["unlatch"] * 6
 
-    play(scene, hold=0.01)
+    play(scene, nuki_rig, hold=0.01)

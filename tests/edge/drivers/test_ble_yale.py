@@ -1,48 +1,28 @@
 """A Yale lock on a Bluetooth line, as far as its traffic is known in public."""
 
 import asyncio
-from contextlib import asynccontextmanager
 
 import pytest
 
-from lintel.edge.drivers import ble_install, ble_operation, ble_session
+from lintel.edge.drivers import ble_session
 from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
-from lintel.simulators.ble_yale import yale_lock
-from tests.ble_air import Air
-from tests.edge.drivers.ble_rig import Inlet, Rig, a_few_at_a_time, device, order, running, until
-
-ADDRESS = "C4:64:E3:00:00:01"
-KEY = bytes(range(16))
+from tests.edge.drivers.ble_rig import (
+    ADDRESS,
+    YALE_KEY,
+    Inlet,
+    a_few_at_a_time,
+    order,
+    play,
+    running,
+    short_waits,
+    until,
+    yale_rig,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
-    monkeypatch.setattr(ble_session, "REST_S", 0.02)
-    monkeypatch.setattr(ble_operation, "PAUSE_S", 0.01)
-    monkeypatch.setattr(ble_install, "AGAIN_S", 0.1)
-
-
-@asynccontextmanager
-async def yale_rig(*, paired=True, spec=None, **options):
-    async with Air() as air:
-        lock = yale_lock(id="lock", address=ADDRESS, interval=20.0, key=KEY.hex(), **{"travel": 0.02, **options})
-        changes = {"locks_again": "never", **(spec or {})}
-        rig = Rig(air, {"lock": lock}, [device("lock", ADDRESS, "yale-august", **changes)])
-        if paired:
-            rig.keys.kept["lock", "offline_key"] = KEY + b"\x01"
-        await lock.appear(air)
-        try:
-            yield rig
-        finally:
-            await lock.power_off()
-
-
-def play(scene, **options):
-    async def stage():
-        async with yale_rig(**options) as rig:
-            await scene(rig, rig.build(), Inlet())
-
-    asyncio.run(stage())
+    short_waits(monkeypatch)
 
 
 def test_open_release_and_condition():
@@ -54,7 +34,7 @@ def test_open_release_and_condition():
             await until(lambda: any(what is Measure.SUPPLY_MV for _, what, _ in inlet.measures), 5.0)
         assert rig.turns() == ["unlock", "lock"]
 
-    play(scene)
+    play(scene, yale_rig)
 
 
 def test_the_latch_of_a_lock_that_has_one():
@@ -63,7 +43,7 @@ def test_the_latch_of_a_lock_that_has_one():
             assert await driver.execute(order(within=15)) is Outcome.EXECUTED
         assert rig.turns() == ["unlatch"]
 
-    play(scene, latch=True, spec={"open": "unlatch"})
+    play(scene, yale_rig, latch=True, spec={"open": "unlatch"})
 
 
 def test_the_gateway_locks_again():
@@ -72,7 +52,7 @@ def test_the_gateway_locks_again():
             assert await driver.execute(order(within=10, seconds=0.3)) is Outcome.EXECUTED
             await until(lambda: rig.turns() == ["unlock", "lock"], 5.0)
 
-    play(scene, spec={"locks_again": "gateway"})
+    play(scene, yale_rig, spec={"locks_again": "gateway"})
 
 
 def test_the_key_is_given_in_a_window_and_tried_first():
@@ -82,15 +62,15 @@ def test_the_key_is_given_in_a_window_and_tried_first():
             assert await driver.execute(wrong) is Outcome.EXECUTED
             await until(lambda: any("not paired: the lock" in f.detail for f in inlet.facts), 10.0)
             assert rig.keys.kept == {}
-            right = order(Action.INSTALL, seconds=20, text=KEY.hex() + "01", name="i2")
+            right = order(Action.INSTALL, seconds=20, text=YALE_KEY.hex() + "01", name="i2")
             assert await driver.execute(right) is Outcome.EXECUTED
             await until(lambda: Notice.KEY_SET in inlet.notices(), 10.0)
             assert await driver.execute(order(within=10)) is Outcome.EXECUTED
-            short = order(Action.INSTALL, seconds=20, text=KEY.hex(), name="i3")
+            short = order(Action.INSTALL, seconds=20, text=YALE_KEY.hex(), name="i3")
             assert await driver.execute(short) is Outcome.REFUSED_BY_DEVICE
         assert rig.turns() == ["unlock"]
 
-    play(scene, paired=False)
+    play(scene, yale_rig, paired=False)
 
 
 def test_a_key_that_was_changed_is_not_tried_for_ever(monkeypatch):
@@ -103,7 +83,7 @@ def test_a_key_that_was_changed_is_not_tried_for_ever(monkeypatch):
             await asyncio.sleep(0.3)
             assert rig.air.adapter.dialled == {ADDRESS: 2}
 
-    play(scene)
+    play(scene, yale_rig)
 
 
 def test_a_jam_is_refused_and_told():
@@ -113,7 +93,7 @@ def test_a_jam_is_refused_and_told():
             assert await driver.execute(order(within=10)) is Outcome.REFUSED_BY_DEVICE
         assert "jammed" in [f.detail for f in inlet.facts]
 
-    play(scene)
+    play(scene, yale_rig)
 
 
 STEPS = [
