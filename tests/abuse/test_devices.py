@@ -12,6 +12,7 @@ import pytest
 from lintel.edge.drivers.base import Device, Line
 from lintel.edge.drivers.mqtt_terminal import build
 from lintel.edge.model import Direction, Door, Method, Notice, PersonKind, Stream
+from lintel.edge.persons import Consent
 from lintel.edge.profiles import builtin
 from lintel.edge.store import CredentialPut
 from tests.brokers import publish, site
@@ -37,7 +38,7 @@ def driver(rig, port, *devices):
 
 async def people(rig, *ids, seq=1, **fields):
     """Residents with a face and a QR code; both credentials are called like the person."""
-    fields = {"valid_to": time.time() + LIFE} | fields
+    fields = {"valid_to": time.time() + LIFE, "consent": Consent.GRANTED} | fields
     puts = [
         CredentialPut(rig.digest(method, who), f"{who}", PersonKind.OWNER, method, ("public",), **fields)
         for who in ids

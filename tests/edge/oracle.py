@@ -10,7 +10,7 @@ ORDER = [
     "bad_format", "device_untrusted", "rate_limited", "stale_reading", "bad_signature", "untrusted_key", "replayed",
     "storage_fault", "unknown_credential", "blocked", "revoked", "suspended", "wrong_scope", "no_grant", "lockdown",
     "method_disabled", "clock_untrusted", "not_yet_valid", "expired", "outside_schedule", "allowlist_too_old",
-    "consent_withdrawn", "liveness_failed", "low_score", "already_used", "storage_read_only",
+    "consent_withdrawn", "consent_missing", "liveness_failed", "low_score", "already_used", "storage_read_only",
 ]  # fmt: skip
 
 
@@ -72,8 +72,8 @@ def answer(case):
                 true.add("outside_schedule")
         if d["max_list_age"] is not None and (case["list_age"] is None or case["list_age"] > d["max_list_age"]):
             true.add("allowlist_too_old")
-        if c["withdrawn"]:
-            true.add("consent_withdrawn")
+        if "face" in (r["method"], c["method"]) and c["consent"] != "granted":
+            true.add("consent_withdrawn" if c["consent"] == "withdrawn" else "consent_missing")
         if r["method"] == "face":
             if d["min_liveness"] is not None and (r["liveness"] or 0) < d["min_liveness"]:
                 true.add("liveness_failed")

@@ -19,6 +19,7 @@ from lintel.edge.model import (
     Reason,
     Status,
 )
+from lintel.edge.persons import Consent
 from lintel.edge.policy import Facts, decide
 from lintel.edge.schedules import parse_schedule
 
@@ -56,7 +57,7 @@ def make(rng):
         "schedule": rng.choice(["", "", "s"]),
         "limit": rng.choice([None, 0, 1, 2, 3]),
         "uses": rng.randint(0, 4),
-        "withdrawn": often(0.1),
+        "consent": rng.choice(["granted"] * 6 + ["none", "withdrawn"]),
     }
     verdict = rng.choice(["bad_signature", "untrusted_key", "replayed", *ELSEWHERE]) if often(0.1) else None
     return {
@@ -107,7 +108,7 @@ def built(case):
         schedule = parse_schedule("s", document)
     credential = c and Credential(
         "crd_1", "per_1", c["kind"], c["method"], Status(c["status"]), c["groups"], c["from"], c["to"], c["schedule"],
-        c["limit"], c["uses"], withdrawn=c["withdrawn"],
+        c["limit"], c["uses"], consent=Consent(c["consent"]),
     )  # fmt: skip
     facts = Facts(
         credential=credential,
@@ -203,7 +204,8 @@ def test_empty_facts_deny(method):
 @pytest.mark.parametrize("score", [float("nan"), None, 0.0, 0.799999])
 def test_a_score_that_is_no_number_or_too_low_refuses(score):
     door = Door("dr", "dr", frozenset("a"), "lock")
-    credential = Credential("crd_1", "per_1", PersonKind.OWNER, Method.FACE, Status.ACTIVE, frozenset("a"))
+    credential = Credential("crd_1", "per_1", PersonKind.OWNER, Method.FACE, Status.ACTIVE, frozenset("a"),
+                            consent=Consent.GRANTED)  # fmt: skip
     reading = Reading("evt_1", "dr", "dev", Method.FACE, b"", 0.0, score=score)
     now = Instant(0.0, 0.0, ClockState.SYNCED)
     assert decide(reading, Facts(credential), door, now).reason is Reason.LOW_SCORE

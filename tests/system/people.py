@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lintel.edge.model import Method, PersonKind
 from lintel.edge.passes import Claims, issue
+from lintel.edge.persons import Consent
 from lintel.edge.store import CredentialPut
 
 SITE = 0x00C0FFEE
@@ -43,7 +44,9 @@ def credentials(digest, who):
     kind, groups = options.pop("kind"), options.pop("groups")
     yield CredentialPut(digest(Method.QR, who.code), who.id, kind, Method.QR, groups, **options)
     if who.face:
-        yield CredentialPut(digest(Method.FACE, who.id), who.id, kind, Method.FACE, groups, **options)
+        yield CredentialPut(
+            digest(Method.FACE, who.id), who.id, kind, Method.FACE, groups, **({"consent": Consent.GRANTED} | options)
+        )
 
 
 def visitor(uses=0, start=-600, minutes=60, mask=1, pass_id=42, seed=SEED, site=SITE, key_id=7, flags=0):

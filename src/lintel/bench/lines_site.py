@@ -14,6 +14,7 @@ from lintel.edge.daemon import Daemon
 from lintel.edge.digests import Digester
 from lintel.edge.errors import LintelError
 from lintel.edge.model import Method, PersonKind
+from lintel.edge.persons import Consent
 from lintel.edge.store import CredentialPut, Store, derive, state_key
 
 CARDS = 400
@@ -62,7 +63,7 @@ class Plan:
         digest = Digester(derive(key, "digest"))
         shown = [(Method.CARD, card), (Method.QR, code), (Method.FACE, face)]
         puts = [
-            CredentialPut(digest(method, text(n)), face(n), PersonKind.OWNER, method, ("all",))
+            CredentialPut(digest(method, text(n)), face(n), PersonKind.OWNER, method, ("all",), consent=Consent.GRANTED)
             for n in range(CARDS)
             for method, text in shown
         ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lintel.edge.digests import Digester
 from lintel.edge.model import Method, PersonKind
+from lintel.edge.persons import Consent
 from lintel.edge.store import CredentialPut, Store, derive, state_key
 
 DOORS = 8
@@ -22,7 +23,8 @@ def _credentials(digest: Digester, count: int) -> Iterator[CredentialPut]:
     """Everybody has a face at the terminals; one in ten is not allowed at the doors measured."""
     for n in range(count):
         groups = ("elsewhere",) if n % 10 == 9 else ("all", "garage")
-        yield CredentialPut(digest(Method.FACE, person(n)), person(n), PersonKind.OWNER, Method.FACE, groups)
+        yield CredentialPut(digest(Method.FACE, person(n)), person(n), PersonKind.OWNER, Method.FACE, groups,
+                            consent=Consent.GRANTED)  # fmt: skip
 
 
 def prepare(state: Path, count: int = CREDENTIALS) -> Digester:

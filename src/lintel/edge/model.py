@@ -5,6 +5,7 @@ Times named `at`, `*_from`, `*_to` are Unix seconds (UTC); `mono` is monotonic s
 
 from dataclasses import dataclass, field
 
+from lintel.edge.persons import Consent
 from lintel.edge.words import (
     Action,
     ClockState,
@@ -42,6 +43,7 @@ __all__ = [
     "Reason",
     "Status",
     "Stream",
+    "Wiring",
 ]
 
 
@@ -89,7 +91,7 @@ class Credential:
     """One row of the allowlist, or a verified visitor pass in the same shape.
 
     `groups` are door groups; empty grants nothing. Validity is [valid_from, valid_to); None is open-ended.
-    `schedule` names a weekly schedule; "" is always. `use_limit` None is unlimited. `withdrawn`: so is the consent.
+    `schedule` names a weekly schedule; "" is always. `use_limit` None is unlimited. `consent`: to a face's use.
     """
 
     id: str
@@ -105,7 +107,7 @@ class Credential:
     uses: int = 0
     duress: bool = False
     pass_id: int | None = None
-    withdrawn: bool = False
+    consent: Consent = Consent.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +180,19 @@ EVERY_DOOR = "*"
 class Contact:
     """An input of a device changed: exit button pressed, fire input on, cover open. `active`: None is unknown.
 
-    `door` is the door that the device stands at; a fire input may be of `EVERY_DOOR`.
+    `door` is the door that the device stands at; a fire input may be of `EVERY_DOOR`. `input` tells the inputs of one
+    device apart: its number there, below 0 what the device watches of itself.
     """
 
     device: str
     kind: ContactKind
     active: bool | None
     door: str = ""
+    input: int = 0
+
+
+Wiring = tuple[ContactKind, int]
+"""A contact that a device can state: its kind, and `Contact.input`."""
 
 
 @dataclass(frozen=True, slots=True)

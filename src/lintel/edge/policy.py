@@ -5,8 +5,8 @@ The rules are a ladder; the first rung that applies gives the one reason word. T
     fire_release,
     bad_format, device_untrusted, rate_limited, stale_reading, bad_signature, untrusted_key, replayed, storage_fault,
     unknown_credential, blocked, revoked, suspended, wrong_scope, no_grant, lockdown, method_disabled,
-    clock_untrusted, not_yet_valid, expired, outside_schedule, allowlist_too_old, consent_withdrawn, liveness_failed,
-    low_score, already_used, storage_read_only, granted
+    clock_untrusted, not_yet_valid, expired, outside_schedule, allowlist_too_old, consent_withdrawn, consent_missing,
+    liveness_failed, low_score, already_used, storage_read_only, granted
 
 What changes state (a use) comes last, so that a refused person never burns a use. `blocked` and `lockdown` hold for the
 way in only: neither ever closes an exit. Payment is no input here, and never will be: there is no field for it.
@@ -29,6 +29,7 @@ from lintel.edge.model import (
     Reason,
     Status,
 )
+from lintel.edge.persons import Consent
 from lintel.edge.schedules import Schedule, allows
 
 HOLDOVER_TOLERANCE = 120.0
@@ -81,7 +82,7 @@ def decide(reading: Reading, facts: Facts, door: Door, now: Instant) -> Decision
         _presentation(reading, facts, door)
         or _standing(reading, facts, door)
         or _time(facts, door, now)
-        or _consent(facts)
+        or _consent(reading, facts)
         or _likeness(reading, door)
         or _uses(facts)
     )
@@ -150,10 +151,14 @@ def _time(facts: Facts, door: Door, now: Instant) -> Reason | None:
     return None
 
 
-def _consent(facts: Facts) -> Reason | None:
-    """Was the consent for this method taken back? The person's other credentials go on as before."""
+def _consent(reading: Reading, facts: Facts) -> Reason | None:
+    """Has the person consented to the use of their face? What is no face needs none and goes on as before."""
     credential = facts.credential
-    return Reason.CONSENT_WITHDRAWN if credential is not None and credential.withdrawn else None
+    if credential is None or Method.FACE not in (credential.method, reading.method):
+        return None
+    if credential.consent is Consent.GRANTED:
+        return None
+    return Reason.CONSENT_WITHDRAWN if credential.consent is Consent.WITHDRAWN else Reason.CONSENT_MISSING
 
 
 def _likeness(reading: Reading, door: Door) -> Reason | None:

@@ -94,10 +94,47 @@ def test_f2_a_withdrawn_consent_is_refused_at_once_and_the_persons_card_still_wo
 
 
 def test_f2_control_without_the_rule_a_withdrawn_consent_opens(tmp_path, monkeypatch):
-    monkeypatch.setattr(policy, "_consent", lambda facts: None)
+    monkeypatch.setattr(policy, "_consent", lambda reading, facts: None)
 
     async def body(rig):
         await apply(rig, put(rig, consent=WITHDRAWN))
+        assert await rig.present("p1", method=Method.FACE, score=0.95) == "granted"
+
+    run(body, tmp_path)
+
+
+@pytest.mark.parametrize("said", [None, Consent.NONE])
+def test_f1_a_face_without_consent_opens_nothing_and_every_other_credential_of_the_person_does(tmp_path, said):
+    """Somebody else has put the person on a terminal, and the terminal recognises it."""
+
+    async def body(rig):
+        others = [rig.credential("p1", method, consent=said) for method in (Method.CARD, Method.QR, Method.PIN)]
+        await apply(rig, put(rig, consent=said), *others)
+        assert await rig.present("p1", method=Method.FACE, score=0.95) == "consent_missing"
+        for method in (Method.CARD, Method.QR, Method.PIN):
+            assert await rig.present("p1", method=method) == "granted"
+        mislabelled = CredentialPut(rig.digest(Method.FACE, "p2"), "per_p2", PersonKind.OWNER, Method.CARD, ("public",))
+        await apply(rig, mislabelled, seq=2)
+        assert await rig.present("p2", method=Method.FACE, score=0.95) == "consent_missing", "a face, called a card"
+        await apply(rig, put(rig, rev=2), seq=3)
+        assert await rig.present("p1", method=Method.FACE, score=0.95) == "granted"
+
+    run(body, tmp_path)
+
+
+def test_f8_a_withdrawn_consent_in_the_row_of_a_card_says_nothing_about_the_card(tmp_path):
+    async def body(rig):
+        await apply(rig, rig.credential("p1", Method.CARD, consent=WITHDRAWN))
+        assert await rig.present("p1", method=Method.CARD) == "granted"
+
+    run(body, tmp_path)
+
+
+def test_f1_control_without_the_rule_a_face_without_consent_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr(policy, "_consent", lambda reading, facts: None)
+
+    async def body(rig):
+        await apply(rig, put(rig, consent=None))
         assert await rig.present("p1", method=Method.FACE, score=0.95) == "granted"
 
     run(body, tmp_path)

@@ -18,6 +18,7 @@ from lintel.edge.schedules import Schedule
 from lintel.edge.store.apply import Applier, pass_name
 from lintel.edge.store.chain import encode
 from lintel.edge.store.changes import (
+    CONSENTS,
     CREDENTIAL_SPACE,
     KINDS,
     METHODS,
@@ -32,7 +33,6 @@ from lintel.edge.store.changes import (
 )
 from lintel.edge.store.connection import Connection, fault_word, sqlite
 from lintel.edge.store.database import Database
-from lintel.edge.store.faces import WITHDRAWN
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.lockdown import Lockdown
 from lintel.edge.store.uses import STEPS_KEPT, Use, split_digest, take, why_spent
@@ -100,7 +100,7 @@ class Allowlist:
         return Credential(
             name or digest.hex(), person, KINDS[kind], METHODS[method], STATUSES[status], groups_of(groups),
             valid_from, valid_to, schedule, limit, uses, duress == 1,
-            withdrawn=consent == WITHDRAWN,
+            consent=CONSENTS[consent],
         )  # fmt: skip
 
     def visitor_pass(self, pass_id: int) -> PassRow | None:
