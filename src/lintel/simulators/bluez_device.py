@@ -21,6 +21,8 @@ ADAPTER: Final = "/org/bluez/hci0"
 CONNECT_S: Final = 20.0
 """How long BlueZ tries to connect (s)."""
 FAILED: Final = "org.bluez.Error.Failed"
+_NOT_PAIRED: Final = (0x05, 0x0C, 0x0F)
+"""ATT errors: authentication, encryption or a longer key is missing. Source: create_gatt_dbus_error in BlueZ."""
 
 Strings = Annotated[list[str], DBusSignature("as")]
 Manufacturers = Annotated[dict[int, Variant], DBusSignature("a{qv}")]
@@ -39,10 +41,12 @@ class Bus(Protocol):
 
 
 async def _asked(asking: Coroutine[Any, Any, T]) -> T:
-    """What BlueZ answers when an operation fails: an ATT error by its number, anything else as Failed."""
+    """What BlueZ answers when an operation fails: an ATT error by its name or number, anything else as Failed."""
     try:
         return await asking
     except BleakGATTProtocolError as error:
+        if error.code in _NOT_PAIRED:
+            raise DBusError("org.bluez.Error.NotPermitted", "Not paired") from None
         raise DBusError(FAILED, f"Operation failed with ATT error: 0x{error.code:02x}") from None
     except (BleakError, TimeoutError, OSError) as error:
         raise DBusError(FAILED, str(error)[:100] or type(error).__name__) from None

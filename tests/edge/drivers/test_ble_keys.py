@@ -1,14 +1,18 @@
 """What a lock says that is not believed: bytes that are none of its, a key it does not know, another lock's name."""
 
 import asyncio
+import itertools
 import logging
+import time
 
 import pytest
 
 from lintel.edge.ble import lintel_lock as core
 from lintel.edge.drivers import ble_session
 from lintel.edge.model import Action, Notice, Outcome
-from tests.edge.drivers.ble_rig import order, play, ready, running, until
+from lintel.simulators.ble_lintel_lock import lintel_lock
+from lintel.simulators.ble_yale import yale_lock
+from tests.edge.drivers.ble_rig import ADDRESS, Inlet, lintel_locks, order, play, ready, running, until, yale_rig
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +50,8 @@ def test_a_flood_is_cut_off_and_costs_the_other_lock_nothing():
     play(scene, count=2)
 
 
-def test_a_key_refused_twice_is_not_tried_again_until_somebody_looked(monkeypatch):
-    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
+def test_a_key_refused_twice_is_not_tried_all_the_time(monkeypatch):
+    monkeypatch.setattr(ble_session, "REFUSED_S", 5.0)
 
     async def scene(rig, driver, inlet):
         kept = dict(rig.locks["lock0"].memory.gateways)
@@ -60,12 +64,75 @@ def test_a_key_refused_twice_is_not_tried_again_until_somebody_looked(monkeypatc
             assert rig.air.adapter.dialled[address] == 2
             assert await driver.execute(order(device="lock1")) is Outcome.EXECUTED  # other locks go on
             assert inlet.notices("lock0").count(Notice.READER_KEY_LOST) == 1
-            rig.locks["lock0"].memory.gateways.update(kept)
+            rig.locks["lock0"].memory.gateways.update(kept)  # somebody looked
             install = order(Action.INSTALL, device="lock0", seconds=5, text=bytes(16).hex(), name="i1")
             assert await driver.execute(install) is Outcome.EXECUTED
             assert await driver.execute(order(within=10, device="lock0", name="o2")) is Outcome.EXECUTED
 
     play(scene, count=2)
+
+
+def test_a_lock_that_refuses_is_asked_after_growing_pauses(monkeypatch):
+    monkeypatch.setattr(ble_session, "REFUSED_S", 0.2)
+    monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.6)
+
+    async def scene(rig, driver, inlet):
+        refused = []
+        seen = rig.lock._bad_handshake
+        rig.lock._bad_handshake = lambda: (refused.append(time.monotonic()), seen())
+        rig.lock.memory.gateways.clear()
+        async with running(driver, inlet):
+            await until(lambda: len(refused) == 6, 10.0)
+        pauses = [later - earlier for earlier, later in itertools.pairwise(refused)]
+        assert all(pause >= least for pause, least in zip(pauses[1:], (0.2, 0.4, 0.6, 0.6), strict=True)), pauses
+        assert inlet.notices().count(Notice.READER_KEY_LOST) == 1
+
+    play(scene, silence=0.0)
+
+
+def test_real_pauses_keep_a_lock_from_shutting_itself():
+    """It does so after five bad handshakes in 60 s; two come at once, the rest by background and orders together."""
+    asked = [0.0, ble_session.REST_S]
+    while asked[-1] <= 60.0:
+        asked.append(asked[-1] + ble_session.REFUSED_S)
+    assert len([at for at in asked if at <= 60.0]) < 5
+
+
+def stranger(kind):
+    """Who has the lock's address and answers to our key with a refusal that anybody can send."""
+    if kind == "yale":
+        return yale_lock(id="other", address=ADDRESS, interval=20.0, key="ff" * 16)
+    return lintel_lock(id="other", address=ADDRESS, interval=20.0)
+
+
+async def shut_out(kind):
+    """What becomes of an order after somebody has stood in the lock's place for a while; and how often it is told."""
+    async with {"yale": yale_rig, "lintel": lintel_locks}[kind]() as rig:
+        driver, inlet, other = rig.build(), Inlet(), stranger(kind)
+        await rig.lock.power_off()
+        await other.appear(rig.air)
+        async with running(driver, inlet):
+            await until(lambda: Notice.READER_KEY_LOST in inlet.notices(), 10.0)
+            assert await driver.execute(order(within=10, name="o1")) is Outcome.NOT_SENT
+            rig.air.drop(ADDRESS)
+            await other.power_off()
+            await rig.lock.appear(rig.air)
+            await asyncio.sleep(0.6)
+            outcome = await driver.execute(order(within=10, name="o2"))
+        assert other.motor.turns == []
+        return outcome, len(rig.turns()), inlet.notices().count(Notice.READER_KEY_LOST)
+
+
+@pytest.mark.parametrize("kind", ["lintel", "yale"])
+def test_an_impostor_who_refuses_our_key_does_not_shut_the_lock_for_good(monkeypatch, kind):
+    monkeypatch.setattr(ble_session, "REFUSED_S", 0.5)
+    assert asyncio.run(shut_out(kind)) == (Outcome.EXECUTED, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["lintel", "yale"])
+def test_control_who_believes_any_refusal_leaves_the_door_shut(monkeypatch, kind):
+    monkeypatch.setattr(ble_session, "REFUSED_S", float("inf"))
+    assert asyncio.run(shut_out(kind)) == (Outcome.NOT_SENT, 0, 1)
 
 
 def test_control_without_the_count_of_refusals_the_lock_is_asked_for_ever(monkeypatch):

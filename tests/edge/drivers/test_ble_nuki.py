@@ -83,8 +83,10 @@ def test_pairing_waits_for_the_button():
     play(scene, nuki_rig, paired=False)
 
 
-def test_a_disabled_authorization_is_not_asked_for_ever(monkeypatch):
+def test_a_disabled_authorization_is_not_asked_again_until_somebody_looked(monkeypatch):
+    """The lock says so under our common key: it is no impostor."""
     monkeypatch.setattr(ble_session, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(ble_session, "REFUSED_S", 0.05)
 
     async def scene(rig, driver, inlet):
         rig.lock.memory.users["2"]["enabled"] = False
@@ -92,6 +94,11 @@ def test_a_disabled_authorization_is_not_asked_for_ever(monkeypatch):
             await until(lambda: Notice.READER_KEY_LOST in inlet.notices(), 10.0)
             await asyncio.sleep(0.3)
             assert rig.air.adapter.dialled == {ADDRESS: 2}
+            assert [f.detail for f in inlet.facts] == ["the lock refused: authorization disabled"]
+            rig.lock.memory.users["2"]["enabled"] = True
+            assert await driver.execute(order()) is Outcome.NOT_SENT
+            assert await driver.execute(order(Action.INSTALL, seconds=5, name="i1")) is Outcome.EXECUTED
+            assert await driver.execute(order(within=10, name="o2")) is Outcome.EXECUTED
 
     play(scene, nuki_rig)
 

@@ -167,8 +167,9 @@ def test_a_lock_that_is_paired_already_is_paired_anew():
         rig.lock.memory.gateways.clear()  # it was reset
         async with running(driver, inlet):
             await until(lambda: Notice.READER_KEY_LOST in inlet.notices(), 10.0)
-            await rig.lock.do_button()
             assert await driver.execute(install()) is Outcome.EXECUTED
+            await until(lambda: inlet.notices().count(Notice.READER_KEY_LOST) == 2, 10.0)  # the old key, once more
+            await rig.lock.do_button()
             await until(lambda: Notice.KEY_SET in inlet.notices(), 10.0)
             assert await driver.execute(order(within=10)) is Outcome.EXECUTED
 

@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from bleak.exc import BleakDBusError, BleakGATTProtocolError
 
 from lintel.edge.drivers import ble_session
+from lintel.edge.drivers.ble_link import Denied, Gone, Link
 from lintel.edge.model import Action, DoorState, Measure, Notice, Outcome
 from tests.edge.drivers.ble_rig import (
     ADDRESS,
@@ -84,6 +86,21 @@ def test_a_key_that_was_changed_is_not_tried_for_ever(monkeypatch):
             assert rig.air.adapter.dialled == {ADDRESS: 2}
 
     play(scene, yale_rig)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (BleakGATTProtocolError(0x0E), Denied),
+        (BleakGATTProtocolError(0x05), Denied),
+        (BleakDBusError("org.bluez.Error.NotPermitted", ["Not paired"]), Denied),  # 05, 0C and 0F by way of BlueZ
+        (BleakDBusError("org.bluez.Error.Failed", ["Not connected"]), Gone),
+    ],
+)
+def test_the_lock_s_own_refusal_is_told_apart_from_a_radio_that_fails(error, kind):
+    with pytest.raises(Gone) as caught, Link(lambda: None)._no_bleak():
+        raise error
+    assert type(caught.value) is kind
 
 
 def test_a_jam_is_refused_and_told():

@@ -9,7 +9,14 @@ from lintel.edge.errors import BadFrame, Refused
 
 
 class KeyRefused(Refused):
-    """The lock does not know our key: asking again does not help, and some locks shut themselves after a few tries."""
+    """Somebody says for the lock that it does not know our key. Some locks shut themselves after a few tries.
+
+    `proven`: it came under a key that only the lock has. What anybody can say who answers in its place is not.
+    """
+
+    def __init__(self, why: str, *, proven: bool = False) -> None:
+        super().__init__(why)
+        self.proven = proven
 
 
 class NotYet(Refused):

@@ -31,6 +31,10 @@ class Denied(Gone):
     """The lock answered a write with an error of its own; the connection may still be there."""
 
 
+_NOT_PAIRED: Final = "org.bluez.Error.NotPermitted"
+"""What BlueZ makes of the ATT errors for a missing authentication or encryption; bleak leaves it as it is."""
+
+
 class Link:
     """An open connection. `over` is set when it has ended, `why` then says why; every call raises that from then on."""
 
@@ -148,12 +152,13 @@ class Link:
 
     @contextlib.contextmanager
     def _no_bleak(self) -> Iterator[None]:
-        from bleak.exc import BleakError, BleakGATTProtocolError  # noqa: PLC0415  optional
+        from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError  # noqa: PLC0415  optional
 
         try:
             yield
-        except BleakGATTProtocolError as error:
-            raise (self.why if self.over else Denied(_short(error))) from None
+        except (BleakGATTProtocolError, BleakDBusError) as error:
+            said = isinstance(error, BleakGATTProtocolError) or error.dbus_error == _NOT_PAIRED
+            raise (self.why if self.over else (Denied if said else Gone)(_short(error))) from None
         except (BleakError, OSError, EOFError, TimeoutError) as error:
             raise (self.why if self.over else Gone(_short(error) or "a write was not answered")) from None
 

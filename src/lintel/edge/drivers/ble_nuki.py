@@ -190,6 +190,6 @@ def _wanted(said: object, kind: type[T]) -> T | None:
         return said
     if isinstance(said, m.ErrorReport):
         if said.code in m.KEY_ERRORS:
-            raise KeyRefused(f"the lock refused: {said.why}")
+            raise KeyRefused(f"the lock refused: {said.why}", proven=True)  # sealed with the key of this pairing
         raise Refused(f"the lock refused: {said.why}") if said.code != 0x45 else Gone("the lock is busy")
     return None

@@ -1,4 +1,8 @@
-"""One lock within reach or not: heard, dialled, spoken to, hung up. Who it is refused by it does not ask for ever.
+"""One lock within reach or not: heard, dialled, spoken to, hung up. Who refuses our key is not asked all the time.
+
+Only a refusal that the lock itself must have sealed ends the asking, until somebody looked. One that anybody can send
+who answers in its place does not: it is told, and the lock is asked again after growing pauses, or else an impostor
+could shut it for good with two answers in clear.
 
 A lock is dialled only after an advertisement: the scanner listens all the time, so a lock that comes back is met at its
 first one. Three tries, at most 20 s in all; a second of rest after each connection, since some locks crash without.
@@ -31,7 +35,12 @@ FRESH_S: Final = 10.0
 SILENCE_S: Final = 3.0
 """A lock that was not heard for so long was away (s)."""
 REFUSALS: Final = 2
-"""How often a lock may refuse our key before it is left alone."""
+"""How often our key may be refused before that is told and the lock is left alone for a time."""
+REFUSED_S: Final = 20.0
+"""Until the first attempt after that (s), doubling, and at least so long between any two, an order's as well.
+
+A Lintel lock shuts itself for a minute after five bad handshakes in one.
+"""
 FIRST_WAIT: Final = 1.0
 LONGEST_WAIT: Final = 60.0
 """Between attempts in the background (s); doubling, and at once the longest where cryptography failed."""
@@ -61,7 +70,6 @@ class Session:
         self.heard_at = self.last_heard = -math.inf
         self.not_before = -math.inf
         """Until then nothing is tried in the background (monotonic s)."""
-        self.key_lost = False
         self._slots, self._radio, self._report, self._wake = slots, radio, report, wake
         self._place: BLEDevice | None = None
         self._heard = asyncio.Event()
@@ -69,8 +77,8 @@ class Session:
         self._talk: Talk | None = None
         self._refusals = self._misses = 0
         self._unreachable = False
-        self._rest_until = -math.inf
-        self._told_wrong = False
+        self._rest_until = self._refused_until = -math.inf
+        self._told_wrong = self._told_refused = False
 
     def hear(self, place: "BLEDevice") -> None:
         """It advertises. After a silence it is another start: failures to connect from before say nothing of now."""
@@ -95,10 +103,16 @@ class Session:
         """Whether it was heard lately."""
         return self._now() - self.heard_at <= FRESH_S
 
+    @property
+    def key_lost(self) -> bool:
+        """Whether our key was refused so that the lock is left alone now: for a time, or until `rearm`."""
+        return self._now() < self._refused_until
+
     def rearm(self) -> None:
-        """Somebody looked at the lock: it may be asked again."""
-        self.key_lost, self._refusals, self._misses, self.not_before = False, 0, 0, -math.inf
-        self._told_wrong = False
+        """The lock has shown that it knows us, or somebody looked at it: what went wrong before is forgotten."""
+        self._refusals = self._misses = 0
+        self.not_before = self._refused_until = -math.inf
+        self._told_wrong = self._told_refused = False
 
     async def open(self, until: float, *, urgent: bool) -> Talk:
         """The session, opened where there is none. Raises Gone, BadFrame or Refused after the last try.
@@ -108,6 +122,8 @@ class Session:
         if (talk := self.talk) is not None:
             self._slots.work(self.ticket, urgent=urgent)
             return talk
+        if self.key_lost:
+            raise KeyRefused("its key was refused: it is left alone")
         until, tries = min(until, self._now() + TRIES_S), 0
         while True:
             tries += 1
@@ -117,22 +133,18 @@ class Session:
             except (Gone, BadFrame, Refused) as error:
                 await self.close()
                 self._failed(error)
-                final = isinstance(error, WrongLock) or (
-                    isinstance(error, Refused) and not isinstance(error, KeyRefused)
-                )
-                if tries == TRIES or self._now() >= until or self.key_lost or final:
+                if tries == TRIES or self._now() >= until or self.key_lost or self._final(error):
                     raise
             except BaseException:
                 await self.close()
                 raise
             else:
-                self._talk, self._refusals, self._misses, self.not_before = talk, 0, 0, -math.inf
+                self._talk = talk
+                self.rearm()
                 return talk
 
     async def dial(self, until: float, *, urgent: bool) -> Link:
         """A connection without a session, once the lock is heard and a slot is free. Raises Gone."""
-        if self.key_lost:
-            raise Gone("its key was refused: it is left alone until an install window is opened")
         await self.close()
         try:
             async with asyncio.timeout(until - self._now()):
@@ -189,18 +201,29 @@ class Session:
         self._unreachable = isinstance(error, Gone)
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._misses - 1, 6))
         if isinstance(error, KeyRefused):
-            self._refusals += 1
-            if self._refusals >= REFUSALS and not self.key_lost:
-                self.key_lost = True
-                self._report(Fact(Notice.READER_KEY_LOST, self.device, str(error)))
-        elif isinstance(error, WrongLock) and not self._told_wrong:
-            self._told_wrong = True
-            self._report(Fact(Notice.IDENTITY_MISMATCH, self.device, str(error)))
+            wait = self._refused(error)
+        elif isinstance(error, WrongLock):
+            wait = LONGEST_WAIT
+            if not self._told_wrong:
+                self._told_wrong = True
+                self._report(Fact(Notice.IDENTITY_MISMATCH, self.device, str(error)))
         elif type(error) is BadFrame:
             self._report(Fact(Notice.FRAME_ERROR, self.device, str(error)))
-        if isinstance(error, Refused | WrongLock):
+        elif isinstance(error, Refused):
             wait = LONGEST_WAIT
         self.not_before = self._now() + wait
+
+    def _refused(self, error: KeyRefused) -> float:
+        """Leave it alone after the second time; how long the background waits (s)."""
+        self._refusals += 1
+        if (further := self._refusals - REFUSALS) < 0:
+            return FIRST_WAIT
+        self._refused_until = math.inf if error.proven else self._now() + REFUSED_S
+        if not self._told_refused:
+            self._told_refused = True
+            doubt = "" if error.proven else "; anybody can say that in its place, so it is asked again"
+            self._report(Fact(Notice.READER_KEY_LOST, self.device, f"{error}{doubt}"))
+        return min(LONGEST_WAIT, REFUSED_S * (1 << min(further, 6)))
 
     def _now(self) -> float:
         return self.own.now().mono
