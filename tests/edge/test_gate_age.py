@@ -3,6 +3,7 @@
 import asyncio
 
 from lintel.edge.errors import StoreError
+from lintel.edge.gate import UNDER_WAY
 from lintel.edge.guessing import Guessing
 from lintel.edge.model import Door, Method, Reading, Reason
 
@@ -16,16 +17,21 @@ def test_time_in_the_queue_of_a_door_counts_as_age(tmp_path):
     async def body(rig):
         await rig.allow("alice")
 
+        release = asyncio.Event()
+
         async def stuck(order):
-            rig.time.move(3.0)
+            await release.wait()
 
         rig.lock.before = stuck
-        readings = [rig.reading("alice") for _ in range(4)]
+        readings = [rig.reading("alice") for _ in range(UNDER_WAY + 2)]
         receipts = [await rig.gate.present(r) for r in readings]
+        await asyncio.gather(*receipts[:UNDER_WAY])
+        rig.time.move(6.0)
+        release.set()
         await rig.flush()
         await asyncio.wait_for(asyncio.gather(*receipts), 5)
-        assert [rig.reason(r.id) for r in readings] == ["granted", "granted", "stale_reading", "stale_reading"]
-        assert len(rig.lock.orders) == 2
+        assert [rig.reason(r.id) for r in readings] == ["granted"] * UNDER_WAY + ["stale_reading"] * 2
+        assert len(rig.lock.orders) == UNDER_WAY
 
     run(body, tmp_path, doors=doors)
 

@@ -8,8 +8,9 @@
       anything else                order and journal commit start together, neither waits for the other
       receipt                      done after the commit only: then the driver acknowledges the device
 
-Readings of one door are handled one after another, so a slow lock delays its own door only. Exit buttons and fire
-inputs go past all of this: see `exits` and `fire`.
+Readings of one door are decided one after another. Nobody waits for the lock of who came before: an order goes on by
+itself, and only a door with several of them under way lets the next person wait. Exit buttons and fire inputs go past
+all of this: see `exits` and `fire`.
 """
 
 import asyncio
@@ -59,6 +60,8 @@ INSTANT = 0.05
 _ALARMS = {ContactKind.TAMPER: Notice.TAMPER, ContactKind.POWER: Notice.POWER}
 QUEUE = 64
 """Presentations that may wait at one door; beyond it the driver waits, and so does the device."""
+UNDER_WAY = 4
+"""Orders of one door whose outcome is not known yet; beyond it the next presentation waits for one of them."""
 
 
 @dataclass(slots=True)
@@ -80,12 +83,14 @@ class Gate:
     fire: Fire = field(init=False)
     exits: Exits = field(init=False)
     _queues: dict[str, asyncio.Queue[tuple[Reading, Receipt]]] = field(init=False)
+    _orders: dict[str, set["asyncio.Task[None]"]] = field(init=False)
     _ordered: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     _pending: dict[tuple[str, str], Receipt] = field(default_factory=dict, init=False)
     _guessing: Guessing = field(default_factory=Guessing, init=False)
 
     def __post_init__(self) -> None:
         self._queues = {door: asyncio.Queue(QUEUE) for door in self.doors}
+        self._orders = {door: set() for door in self.doors}
         self.ledger = Ledger(self.doors, self.store.journal, self.clock, self.health)
         self.fire = Fire(self.doors, self.execute, self.ledger, self.clock, self.order_s, self.fire_file)
         self.exits = Exits(self.doors, self.execute, self.ledger, self.clock, self.fire.released, self.order_s)
@@ -112,23 +117,32 @@ class Gate:
 
     async def serve(self, door: str) -> None:
         """The task of one door. An unexpected error denies, raises one alarm, and the door goes on."""
-        queue = self._queues[door]
-        while True:
-            reading, receipt = await queue.get()
-            try:
-                await self.handle(reading, receipt)
-            except Exception:  # fail secure: whatever broke, this person is not let in by it and the next is served
-                log.exception("door %s: a presentation failed unexpectedly", door)
-                self._failed(reading, receipt)
-            finally:
-                queue.task_done()
+        queue, orders = self._queues[door], self._orders[door]
+        try:
+            while True:
+                await self._next(queue, orders)
+        finally:
+            for task in orders:
+                task.cancel()
+
+    async def _next(self, queue: asyncio.Queue[tuple[Reading, Receipt]], orders: set["asyncio.Task[None]"]) -> None:
+        reading, receipt = await queue.get()
+        try:
+            if len(orders) >= UNDER_WAY:
+                await asyncio.wait(orders, return_when=asyncio.FIRST_COMPLETED)
+            await self.handle(reading, receipt)
+        except Exception:  # fail secure: whatever broke, this person is not let in by it and the next is served
+            log.exception("door %s: a presentation failed unexpectedly", reading.door)
+            self._failed(reading, receipt)
+        finally:
+            queue.task_done()
 
     def _failed(self, reading: Reading, receipt: Receipt) -> None:
         self._journal(reading, Decision(Reason.INTERNAL_ERROR), self.clock.now(), receipt)
         self.ledger.report(Fact(Notice.DEVICE_FAULT, reading.device, Reason.INTERNAL_ERROR))
 
     async def handle(self, reading: Reading, receipt: Receipt) -> None:
-        """Decide one presentation, open if granted, journal, and complete `receipt` after the commit."""
+        """Decide one presentation, order the lock if granted, journal, and complete `receipt` after the commit."""
         if reading.record and self._again(reading, receipt):
             return
         now = self.clock.now()
@@ -147,12 +161,12 @@ class Gate:
         if found.use is not None and decision.opens:
             self._alarm_silently(reading, facts)  # into the commit of the use, which the order waits for anyway
             if await self._consume(found, reading, decision, now, receipt):
-                await self._open(reading, now)
+                self._open(reading, now)
             return
+        if decision.opens:
+            self._open(reading, now)
         # in the next turn of the loop, when the order has left, for who is forced at the same moment as for everybody
         asyncio.get_running_loop().call_soon(self._write_down, reading, decision, now, receipt, found)
-        if decision.opens:
-            await self._open(reading, now)
 
     def _write_down(self, reading: Reading, decision: Decision, now: Instant, receipt: Receipt, found: Found) -> None:
         self._journal(reading, decision, now, receipt, found)
@@ -186,6 +200,7 @@ class Gate:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await asyncio.gather(*(q.join() for q in self._queues.values()))
+                await asyncio.gather(*(task for orders in self._orders.values() for task in orders))
 
     def _aged(self, reading: Reading, now: Instant) -> Reading:
         """The reading as it stands now: older by the time it waited, and stale when its record was acted on before.
@@ -265,13 +280,25 @@ class Gate:
             new_id("ord_"), door.id, door.lock, Action.OPEN, now.mono + self.order_s, door.channel, door.open_s
         )
 
-    async def _open(self, reading: Reading, now: Instant) -> None:
+    def _open(self, reading: Reading, now: Instant) -> None:
         if reading.record:
             self._remember((reading.device, reading.record), now.mono)
         if self.fire.released(reading.door):
             return  # it is held open, and an opening could end that
-        order = self._order(reading, now)
-        outcome = await self.execute(order)
+        orders, order = self._orders[reading.door], self._order(reading, now)
+        task = asyncio.create_task(self._carry_out(order, reading), name=f"order {order.id}")
+        orders.add(task)
+        task.add_done_callback(orders.discard)
+
+    async def _carry_out(self, order: Order, reading: Reading) -> None:
+        try:
+            outcome = await self.execute(order)
+        except asyncio.CancelledError:  # the gateway stops
+            self.ledger.ordered(order, Outcome.UNKNOWN_OUTCOME, reading)
+            raise
+        except Exception:  # whatever broke, it may have gone out
+            log.exception("door %s: order %s failed unexpectedly", order.door, order.id)
+            outcome = Outcome.UNKNOWN_OUTCOME
         self.health.ordered(order.door, outcome)
         if outcome is not Outcome.EXECUTED:
             await asyncio.sleep(0)  # the decision is written down first

@@ -78,17 +78,17 @@ def test_two_of_a_kind_are_not_under_way_together_and_a_release_is_not_held_up()
             await until(lambda: inlet.ups)
             opening = asyncio.create_task(driver.execute(order()))
             await asyncio.sleep(0.1)
-            assert await driver.execute(order(number=2)) is Outcome.NOT_SENT
+            second = asyncio.create_task(driver.execute(order(number=2)))
             locking = asyncio.create_task(driver.execute(order(Action.RELEASE, number=3)))
             await asyncio.sleep(0.1)
             await say(client, f"{BOARD}/switch/lock/state", "OFF")
             assert await locking is Outcome.EXECUTED
             await say(client, f"{BOARD}/switch/lock/state", "ON")
             assert await opening is Outcome.EXECUTED
-            again = asyncio.create_task(driver.execute(order(number=4)))
+            assert not second.done()
             await asyncio.sleep(0.1)
             await say(client, f"{BOARD}/switch/lock/state", "ON")
-            assert await again is Outcome.EXECUTED, "the next one can be sent"
+            assert await second is Outcome.EXECUTED, "it has been sent when the first one was answered"
 
     asyncio.run(scene())
 
@@ -167,6 +167,29 @@ def test_a_tasmota_relay_opens_for_its_pulse_holds_and_releases():
             assert [f["seconds"] for e, f in events if e == "unlocked"] == [3.0, None]
             assert await driver.execute(replace(order(Action.RELEASE), device="dev")) is Outcome.EXECUTED
             assert not (await part.command("ledger", {}))["on"]
+
+    asyncio.run(scene())
+
+
+def test_of_two_orders_whose_answers_name_neither_the_second_waits_for_the_first():
+    async def scene():
+        async with met("tasmota", open_after=None) as (_, events, driver, inlet):
+            await until(lambda: inlet.doors)
+            both = [driver.execute(replace(order(), device="dev", id=name)) for name in ("ord-1", "ord-2")]
+            assert await asyncio.gather(*both) == [Outcome.EXECUTED] * 2
+            assert len([f for e, f in events if e == "unlocked"]) == 2
+
+    asyncio.run(scene())
+
+
+def test_and_it_is_not_sent_at_all_when_its_time_is_over_by_then():
+    async def scene():
+        async with met("tasmota", open_after=None) as (part, events, driver, inlet):
+            await until(lambda: inlet.doors)
+            await part.command("fault", {"ignore": -1})
+            both = [driver.execute(replace(order(seconds=s), device="dev", id=str(s))) for s in (1.0, 0.3)]
+            assert await asyncio.gather(*both) == [Outcome.UNKNOWN_OUTCOME, Outcome.NOT_SENT]
+            assert [f for e, f in events if e == "unlocked"] == []
 
     asyncio.run(scene())
 

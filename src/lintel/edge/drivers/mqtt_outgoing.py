@@ -17,7 +17,7 @@ from lintel.edge.drivers.mqtt_link import Link, NotSent
 from lintel.edge.model import Order, Outcome
 from lintel.edge.profiles.mqtt import body, fill
 from lintel.edge.profiles.mqtt_read import Seen
-from lintel.edge.profiles.mqtt_spec import Command
+from lintel.edge.profiles.mqtt_spec import Answer, Command
 
 LONGEST_ID: Final = 32
 """Longest correlation id that terminals are known to give back whole (mqtt/face v1.25, unconfirmed)."""
@@ -34,6 +34,7 @@ class Outgoing:
         self._outbox: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue(_WAITING_REPLIES)
         self._waiting: dict[tuple[str, str], asyncio.Future[bool]] = {}
         self._asked: dict[tuple[str, str], asyncio.Future[tuple[bool, JsonValue]]] = {}
+        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def send(self) -> None:
         """Send what was posted, for ever."""
@@ -102,14 +103,29 @@ class Outgoing:
             return Outcome.ORDER_EXPIRED
         if command.answer is None:  # that the broker has it says nothing about the door
             return self._told(topic, payload)
-        key = (terminal.device.id, order_id if command.answer.correlate is not None else command.answer.mark)
-        if key in self._waiting:  # its answer names no order: two of a kind could not be told apart
+        if command.answer.correlate is not None:
+            return await self._answered_order((terminal.device.id, order_id), command.answer, topic, payload, limit)
+        key = (terminal.device.id, command.answer.mark)
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        try:
+            async with asyncio.timeout(limit):
+                await turn.acquire()  # its answer names no order: two of a kind could not be told apart
+        except TimeoutError:
             return Outcome.NOT_SENT
+        try:
+            limit = order.deadline - self._clock.now().mono
+            return await self._answered_order(key, command.answer, topic, payload, limit)
+        finally:
+            turn.release()
+
+    async def _answered_order(
+        self, key: tuple[str, str], expected: Answer, topic: str, payload: bytes, limit: float
+    ) -> Outcome:
         answer = self._waiting[key] = asyncio.get_running_loop().create_future()
         either: set[asyncio.Future[bool] | asyncio.Future[None]] = {answer, self._broken}
         try:
             self._link.post(topic, payload)  # QoS 0: the device's own answer tells more than the broker's receipt
-            await asyncio.wait(either, timeout=min(limit, command.answer.timeout_s), return_when=FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=min(limit, expected.timeout_s), return_when=FIRST_COMPLETED)
             if not answer.done():
                 return Outcome.UNKNOWN_OUTCOME
             return Outcome.EXECUTED if answer.result() else Outcome.REFUSED_BY_DEVICE
