@@ -6,7 +6,7 @@ from lintel.edge.model import Notice, Outcome
 from lintel.edge.osdp import keyring
 from lintel.edge.osdp.events import KeyProven, KeyUnused, KeyWanted
 from lintel.edge.osdp.keyring import Keyring
-from lintel.edge.osdp.panel import State
+from lintel.edge.osdp.panel import Peripheral, State
 from lintel.edge.osdp.secure import DEFAULT_KEY
 from lintel.simulators.osdp_pd import Lie
 from tests.edge.osdp.test_lies import codes, trusted_cards
@@ -176,4 +176,73 @@ def test_b2_a_reader_that_refuses_its_key_keeps_the_old_one():
     assert wire.of(KeyUnused)
     assert wire.keyrings[0].current == KEY
     assert wire.keyrings[0].fresh is None
+    assert wire.panels[0].usable
+
+
+def asked_again():
+    """A person opens the window again while a first key is on its way and its answer is lost."""
+    reader = Reader(1, KEY)
+    wire = met(reader)
+    sealed, lost = [], []
+
+    def tap(to_reader, frame):
+        if to_reader and len(frame) == 46:  # KEYSET
+            sealed.append(frame)
+        elif not to_reader and sealed and len(lost) < 2:
+            lost.append(frame)
+            return None
+        return frame
+
+    wire.tap = tap
+    wire.panels[0].arm(wire.now, 60.0)
+    wire.panels[0].arm(wire.now, 60.0)
+    wire.run(5.0, lambda: sealed)
+    wire.panels[0].arm(wire.now, 60.0)
+    wire.run(5.0)
+    return reader, wire, sealed
+
+
+def test_b2_while_a_key_is_on_its_way_no_other_is_made():
+    """The reader took the first; had a second been stored over it, nobody would know the reader's key."""
+    reader, wire, sealed = asked_again()
+    assert len(sealed) > 1
+    assert len(set(sealed)) == len(wire.stored) == len(wire.of(KeyWanted)) == 1
+    assert reader.pd.settings.key == wire.keyrings[0].current == wire.stored[0]
+    assert wire.panels[0].usable
+    wire.panels[0].arm(wire.now, 60.0)  # and afterwards a person may have another
+    wire.run(5.0)
+    assert reader.pd.settings.key == wire.keyrings[0].current == wire.stored[1]
+
+
+def test_b2_control_with_two_at_once_the_readers_key_is_lost(monkeypatch):
+    monkeypatch.setattr(Peripheral, "_want_key", lambda self: self.events.append(KeyWanted()))
+    reader, wire, _ = asked_again()
+    assert reader.pd.settings.key not in (wire.keyrings[0].current, wire.keyrings[0].fresh)
+    assert not wire.panels[0].usable
+
+
+def test_b2_a_key_that_is_asked_for_when_the_line_breaks_is_asked_for_again():
+    reader = Reader(1, KEY)
+    wire = met(reader)
+    install, wire.panels[0].install = wire.panels[0].install, lambda key, now: None  # the store is slow
+    wire.panels[0].arm(wire.now, 60.0)
+    wire.run(1.0)
+    wire.bus.close(wire.now)
+    wire.bus.open()
+    wire.panels[0].install = install
+    wire.run(5.0, lambda: wire.of(KeyProven))
+    assert reader.pd.settings.key == wire.keyrings[0].current == wire.stored[-1]
+
+
+@pytest.mark.parametrize("said", [(0x41, b""), (0x48, b"\x00\x00")], ids=["a NAK without a reason", "a status"])
+def test_b2_only_an_acknowledged_key_is_tried_first(said):
+    """Whether the reader has it is not known: the old key is kept, and both fit."""
+    reader = Reader(1, KEY)
+    wire = met(reader)
+    reader.pd._key_set = lambda data, sealed: said
+    wire.panels[0].arm(wire.now, 60.0)
+    wire.run(5.0)
+    ring = wire.keyrings[0]
+    assert (ring.current, ring.fresh, ring.delivered) == (KEY, wire.stored[0], False)
+    assert len(wire.stored) == 1
     assert wire.panels[0].usable

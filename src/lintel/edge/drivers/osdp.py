@@ -77,6 +77,7 @@ class Osdp:
         self._specs: dict[str, OsdpSpec] = {}
         self._voices: dict[int, Voice] = {}
         self._at: dict[str, Peripheral] = {}
+        self._writing: dict[int, asyncio.Lock] = {}
         for device in devices:
             spec, address = device.profile.spec, _address(device)
             assert isinstance(spec, OsdpSpec) and address is not None  # noqa: S101  checked by build
@@ -89,6 +90,7 @@ class Osdp:
                 questions=(Command.LSTAT, Command.ISTAT) if spec.input else (Command.LSTAT,),
             )
             self._devices[address], self._specs[device.id], self._at[device.id] = device, spec, peripheral
+            self._writing[address] = asyncio.Lock()
             self._voices[address] = Voice(device, spec, ctx, partial(setattr, peripheral, "hold"))
         self.bus = Bus(list(self._at.values()), baud)
         self._port: OsdpPort | None = None
@@ -173,31 +175,35 @@ class Osdp:
         return Outcome.EXECUTED
 
     async def _set_key(self, inlet: Inlet, peripheral: Peripheral) -> None:
-        """Make a key, store it, and only then let it leave."""
+        """Make a key, store it beside the one that the reader has, and only then let it leave."""
         device = self._devices[peripheral.address]
         key: bytes | None = self._make_key(16)
         if key is not None and patterned(key):
             inlet.report(Fact(Notice.WEAK_KEY, device.id, "a new key could be guessed: it was not used"))
             key = None
-        try:
-            if key is not None:
-                await self._ctx.keys.put(device.id, {FRESH: key})
-        except StoreError as error:
-            inlet.report(Fact(Notice.DEVICE_FAULT, device.id, f"no key was set: {error.word}"))
-            key = None
-        peripheral.install(key, asyncio.get_running_loop().time())
+        async with self._writing[peripheral.address]:
+            known = peripheral.keyring.current  # that it was proven may not have been written yet
+            try:
+                if key is not None:
+                    await self._ctx.keys.put(device.id, {FRESH: key} | ({CURRENT: known} if known else {}))
+            except StoreError as error:
+                inlet.report(Fact(Notice.DEVICE_FAULT, device.id, f"no key was set: {error.word}"))
+                key = None
+            peripheral.install(key, asyncio.get_running_loop().time())
         if self._port is not None:
             self._port.turn()
 
     async def _keep_keys(self, peripheral: Peripheral) -> None:
         """Write down which keys the reader has now. If that fails, both are still there, and both are tried."""
         device, keyring = self._devices[peripheral.address], peripheral.keyring
-        try:
-            await self._ctx.keys.put(device.id, {CURRENT: keyring.current, FRESH: keyring.fresh})
-        except StoreError as error:
-            voice = self._voices[peripheral.address]
-            if voice.inlet is not None:
-                voice.inlet.report(Fact(Notice.DEVICE_FAULT, device.id, f"a proven key was not written: {error.word}"))
+        async with self._writing[peripheral.address]:
+            try:
+                await self._ctx.keys.put(device.id, {CURRENT: keyring.current, FRESH: keyring.fresh})
+            except StoreError as error:
+                voice = self._voices[peripheral.address]
+                if voice.inlet is not None:
+                    detail = f"a proven key was not written: {error.word}"
+                    voice.inlet.report(Fact(Notice.DEVICE_FAULT, device.id, detail))
 
     # what happened
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from lintel.edge.model import Outcome
 from lintel.edge.osdp.events import Job
-from lintel.edge.osdp.messages import Command
+from lintel.edge.osdp.messages import Code, Command, Nak, Outputs, Plain, Reply
 
 ANSWER_S: Final = 0.2
 """Within this after the end of a command a reader begins to answer (OSDP 2.2, 5.7)."""
@@ -17,6 +18,12 @@ HASTE_S: Final = 0.12
 """Least time that is waited for an answer that usually comes at once; a later one is still taken."""
 PROBE_HASTE_S: Final = 0.06
 """The same where most likely nobody is."""
+PERIOD_S: Final = 0.04
+"""Shortest time from poll to poll of one reader: keeps a fast line from burning the processor for nothing."""
+PROBE_S: Final = 1.0
+"""About how often a reader that is not there is asked."""
+AGAIN_S: Final = 0.05
+"""Before the next key is tried, or a reader that a person set to install mode is met again (s)."""
 REPEATS_S: Final = (0.05, 0.2, 0.5)
 """Pauses before the same frame is sent again."""
 BUSY_S: Final = 3.0
@@ -34,6 +41,19 @@ class Sent:
     job: Job | None
     tries: int = 1
     busy_since: float | None = None
+    unheard: bool = False
+    """A copy of it was not answered: what became of that one nobody knows."""
+
+    def outcome(self, reply: Reply, *, sealed: bool) -> Outcome:
+        """What an answer says of the order: carried out only by the answer that is meant for it.
+
+        In a session an answer fits one command. In the clear a reader may refuse a repeat, having obeyed the first.
+        """
+        if isinstance(reply, Nak):
+            return Outcome.REFUSED_BY_DEVICE if sealed or not self.unheard else Outcome.UNKNOWN_OUTCOME
+        obeyed = isinstance(reply, Plain) and reply.code == Code.ACK
+        obeyed = obeyed or (self.code == Command.OUT and isinstance(reply, Outputs))
+        return Outcome.EXECUTED if obeyed else Outcome.UNKNOWN_OUTCOME
 
 
 class Exchange:
@@ -81,7 +101,10 @@ class Exchange:
     def wait(self, now: float) -> bool:
         """Plan the next repeat; False when there were enough of them."""
         sent = self.sent
-        if sent is None or sent.tries > len(REPEATS_S):
+        if sent is None:
+            return False
+        sent.unheard = True
+        if sent.tries > len(REPEATS_S):
             return False
         self.retry_at = now + REPEATS_S[max(0, sent.tries - 1)]
         return True

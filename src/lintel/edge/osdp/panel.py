@@ -17,20 +17,13 @@ from lintel.edge.errors import BadFrame
 from lintel.edge.model import Notice, Outcome
 from lintel.edge.osdp.backlog import Backlog, Presented
 from lintel.edge.osdp.events import Distrusted, Down, Event, Heard, Job, KeyProven, KeyUnused, KeyWanted, Told, Up
-from lintel.edge.osdp.exchange import Exchange, Sent
+from lintel.edge.osdp.exchange import AGAIN_S, PERIOD_S, PROBE_S, Exchange, Sent
 from lintel.edge.osdp.frames import Packet, encode
 from lintel.edge.osdp.keyring import Keyring, Which
 from lintel.edge.osdp.meeting import Meeting, Refusal, State
 from lintel.edge.osdp.messages import Capabilities, Code, Command, Error, Identity, Nak, Plain, Reply, keyset, parse
 from lintel.edge.osdp.orders import Orders
 from lintel.edge.osdp.trust import GONE, PRESENTATIONS, Lie, Other, Trust
-
-PERIOD_S: Final = 0.04
-"""Shortest time from poll to poll of one reader: keeps a fast line from burning the processor for nothing."""
-PROBE_S: Final = 1.0
-"""About how often a reader that is not there is asked."""
-AGAIN_S: Final = 0.05
-"""Before the next key is tried, or a reader that a person set to install mode is met again (s)."""
 
 _FOREVER: Final = float("inf")
 
@@ -66,7 +59,7 @@ class Peripheral:
         self._orders = Orders()
         self._asks: deque[Job] = deque()
         self._backlog = Backlog()
-        self._told_closed = self._spoke = False
+        self._told_closed = self._spoke = self._key_asked = False
 
     # what the bus asks
 
@@ -148,10 +141,11 @@ class Peripheral:
         if self.state is not State.SECURE:
             self._restart(now, 0.0, "install window")
         elif not self._interim:
-            self.events.append(KeyWanted())
+            self._want_key()
 
     def install(self, key: bytes | None, now: float) -> None:
         """Set a key that is stored already; None: it could not be stored, and nothing is sent."""
+        self._key_asked = False
         if key is not None and self.state is State.SECURE and self.keyring.armed(now):
             self.keyring.fresh, self.keyring.delivered = key, False
             self._asks.appendleft(Job(Command.KEYSET, keyset(key), _FOREVER))
@@ -169,6 +163,7 @@ class Peripheral:
         """The line broke: what was on it has an unknown outcome, what was not is not sent."""
         self._restart(now, 0.0, "line lost")
         self._orders.flush()
+        self._key_asked = False  # who was asked has ended with the line
 
     # commands
 
@@ -213,14 +208,19 @@ class Peripheral:
                 self._restart(now, PROBE_S, "busy for too long")
             self._next_at = max(self._next_at, self.exchange.retry_at)
             return True
-        if self.state is State.SECURE:
-            return self._heard_secure(packet, now)
+        return self._heard_secure(packet, now) if self.state is State.SECURE else self._heard_clear(packet, now)
+
+    def _heard_clear(self, packet: Packet, now: float) -> bool:
+        sent = self.exchange.sent
         if sent is None or packet.sequence != sent.sequence:
             self._spoke = True
             return False
         if packet.scb and packet.block != {State.CHALLENGE: 0x12, State.CRYPT: 0x14}.get(self.state):
             return False
         reply = self._parse(packet.code, packet.data)
+        if self.state is State.CLEAR and isinstance(reply, Nak) and reply.error == Error.CHECK:
+            self._spoke = True
+            return False  # our command was garbled on the way, and is repeated
         self.exchange.sent = None
         self._next_at = now
         if self.state is State.CLEAR:
@@ -262,27 +262,27 @@ class Peripheral:
         """Pass a reply on, finish its order, plan the next turn."""
         self._next_at = self._at + PERIOD_S
         nothing = isinstance(reply, Plain) and reply.code == Code.ACK
-        refused = isinstance(reply, Nak)
-        polled = sent.code == Command.POLL and not refused
+        polled = sent.code == Command.POLL and not isinstance(reply, Nak)
         kept = float("inf") if isinstance(reply, Presented) else 0.0  # outside a poll's answer nobody knows how long
         age = self._backlog.answered(now, nothing=nothing) if polled else kept
+        outcome = sent.outcome(reply, sealed=self.state is State.SECURE)
         if sent.job is not None:
-            sent.job.finish(Outcome.REFUSED_BY_DEVICE if refused else Outcome.EXECUTED)
+            sent.job.finish(outcome)
         if sent.code == Command.KEYSET:
-            self._key_set(refused=refused, now=now)
+            self._key_set(outcome, now)
         elif isinstance(reply, Nak) and reply.error in GONE and reply.error != Error.CHANNEL:
             self._restart(now, self._trust.wait(0.0 if self.usable else PROBE_S), "the reader wants another start")
         elif not nothing:
             self.events.append(Heard(reply, self.usable, age))
 
-    def _key_set(self, *, refused: bool, now: float) -> None:
+    def _key_set(self, outcome: Outcome, now: float) -> None:
         self.keyring.close()
+        refused = outcome is Outcome.REFUSED_BY_DEVICE
         if refused:
             self._told(Notice.DEVICE_FAULT, "the reader refused the new key")
             self.keyring.fresh = None
             self.events.append(KeyUnused())
-        else:
-            self.keyring.delivered = True
+        self.keyring.delivered = outcome is Outcome.EXECUTED
         if self._interim or not refused:
             self._restart(now, 0.0, "a key was set")
 
@@ -311,7 +311,15 @@ class Peripheral:
                 self._told(Notice.KEY_SET)
             self._ready(trusted=not self._interim)
             if self.keyring.armed(now):
-                self.events.append(KeyWanted())
+                self._want_key()
+
+    def _want_key(self) -> None:
+        """Ask for a key, unless one is made or on its way already: of two, the wrong one might be kept."""
+        sent = self.exchange.sent
+        leaving = sent is not None and sent.code == Command.KEYSET
+        if not (self._key_asked or leaving or any(job.code == Command.KEYSET for job in self._asks)):
+            self._key_asked = True
+            self.events.append(KeyWanted())
 
     def _ready(self, *, trusted: bool) -> None:
         self._asks.extend(Job(question, b"", _FOREVER) for question in self._questions)
