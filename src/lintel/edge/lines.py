@@ -26,8 +26,11 @@ def build_line(
     `passwords` by line; `released` as in `Context`. Raises ConfigError where the driver refuses an option, an address
     or a profile.
     """
+    open_s = {d.lock: d.open_s for d in sorted(config.door, key=lambda d: d.open_s)}  # of several doors the longest
     devices = [
-        Device(d.id, d.address, d.door, d.direction, config.profile(d)) for d in config.device if d.line == table.id
+        Device(d.id, d.address, d.door, d.direction, config.profile(d), open_s.get(d.id, 3.0))
+        for d in config.device
+        if d.line == table.id
     ]
     context = Context(
         clock, digest, new_id, config.site.timezone, f"lintel-{config.site.id:08x}", passwords,

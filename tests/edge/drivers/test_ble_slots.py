@@ -120,6 +120,25 @@ async def _a_wait_that_is_given_up_holds_nothing(d):
     await d.got(0, urgent=True)
 
 
+@desk(1, 3)
+async def _a_wait_for_an_order_that_ended_gives_no_precedence_afterwards(d):
+    await d.got(0, urgent=False)
+    d.slots.urge(d.tickets[2])
+    failed = d.take(2, urgent=True)
+    await asyncio.sleep(0)
+    failed.cancel()
+    await asyncio.gather(failed, return_exceptions=True)
+    assert d.tickets[2].urgent  # the order waits still
+    d.slots.calm(d.tickets[2])
+    assert not d.tickets[2].urgent
+    first, late = d.take(1, urgent=False), d.take(2, urgent=False)
+    await asyncio.sleep(0)
+    d.slots.give(d.tickets[0])
+    await asyncio.sleep(0)
+    assert (first.done(), late.done()) == (True, False)
+    late.cancel()
+
+
 @desk(3, 3)
 async def _a_slot_for_each_is_kept(d):
     assert d.slots.keep
@@ -134,6 +153,7 @@ async def _a_slot_for_each_is_kept(d):
         _orders_first, _one_stays_free_for_an_order, _an_idle_connection_is_given_up,
         _background_work_is_broken_off_for_an_order, _who_gets_an_order_meanwhile_need_not_go,
         _a_wait_that_is_given_up_holds_nothing, _a_slot_for_each_is_kept,
+        _a_wait_for_an_order_that_ended_gives_no_precedence_afterwards,
     ],
 )  # fmt: skip
 def test_the_rules(scene):
@@ -198,6 +218,35 @@ def test_an_order_goes_before_the_rounds():
                 took = time.monotonic() - start
                 assert len(known_battery(inlet)) < 7, took
             assert rig.air.adapter.most == 1
+
+    asyncio.run(stage())
+
+
+@pytest.mark.parametrize("end", ["not heard", "given up", "void", "the line"])
+def test_an_order_that_failed_leaves_its_lock_no_precedence(end):
+    async def stage():
+        async with lintel_locks(4, slots=1) as rig:
+            driver, inlet = rig.build(), Inlet()
+            ticket = driver._locks["lock0"]._session.ticket
+            async with running(driver, inlet):
+                await until(lambda: len(known_battery(inlet)) == 4, 20.0)
+                rig.air.leave(rig.address)
+                await until(lambda: not driver._locks["lock0"]._session.talk, 5.0)
+                doing = asyncio.create_task(
+                    driver.execute(order(within=0.3 if end == "not heard" else 30, device="lock0"))
+                )
+                await until(lambda: ticket.urgent)
+                if end == "given up":
+                    doing.cancel()
+                elif end == "the line":
+                    rig.gone.set()
+                elif end == "void":
+                    driver._locks["lock0"].detach()
+                await asyncio.wait({doing}, timeout=5.0)
+                await until(lambda: not ticket.urgent, 1.0)
+                rig.gone.clear()
+                if end == "the line":
+                    await until(lambda: inlet.ups >= 2, 5.0)
 
     asyncio.run(stage())
 

@@ -100,7 +100,8 @@ class Device:
     """One configured device on a line: who it is, which door its reader stands at, which profile it speaks.
 
     `address` is its name on the line: the MQTT device id or serial number; "" where the line has one device.
-    `door` is `EVERY_DOOR` for a fire input of the whole site.
+    `door` is `EVERY_DOOR` for a fire input of the whole site. `open_s`: how long a door that it unlocks
+    stays open (s).
     """
 
     id: str
@@ -108,6 +109,7 @@ class Device:
     door: str
     direction: Direction
     profile: Profile
+    open_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)

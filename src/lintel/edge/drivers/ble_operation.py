@@ -64,6 +64,8 @@ async def _read_back(session: Session, command: Command, until: float) -> Moved:
             return Moved(Became.UNKNOWN, why=str(error))
         except (Gone, BadFrame):
             await session.close()
+            if session.key_lost:
+                break  # it is dialled no more: there is nothing to wait for
     return Moved(Became.UNKNOWN, why="the lock did not come back to be asked")
 
 

@@ -7,27 +7,48 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from lintel.edge.ble.words import Command, Move
+from lintel.edge.ble.words import Became, Command, Move, Moved
+from lintel.edge.drivers.ble_relock import HELD_S
 from lintel.edge.model import Action, ClockState, Instant, Order, Outcome
 from lintel.edge.profiles.ble import BleSpec
 
-HELD_S: Final = 6000.0
-"""How long a lock that locks again by itself is told to stay open when it is held; told again before that is over."""
+LATE_S: Final = 9.5
+"""An order that has left is answered so long after its deadline at the latest (s): a motor takes up to 10 s."""
 
 
 @dataclass(slots=True)
 class Job:
-    """An order that waits or is carried out. `dropped`: nobody waits for it any more, so nothing of it may leave."""
+    """An order that waits or is carried out. `dropped`: nobody waits for it any more, so nothing of it may leave.
+
+    `releases`: how many had been ordered when it was given. `limit` ends the work on it.
+    """
 
     order: Order
+    releases: int = 0
     done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     command: Command | None = None
     dropped: bool = False
+    limit: asyncio.Timeout | None = None
 
     @property
     def left(self) -> bool:
         """Whether its bytes were handed to the radio."""
         return self.command is not None and self.command.handed
+
+    async def outcome(self, now: Callable[[], float]) -> Outcome:
+        """What becomes of it: known at its deadline where it has not left, else a little later."""
+        await asyncio.wait({self.done}, timeout=max(0.0, self.order.deadline - now()))
+        if self.left:
+            await asyncio.wait({self.done}, timeout=max(0.0, self.order.deadline + LATE_S - now()))
+        if self.done.done():
+            return self.done.result()
+        return Outcome.UNKNOWN_OUTCOME if self.left else Outcome.NOT_SENT
+
+    def drop(self, *, dialling: bool) -> None:
+        """Nobody waits any more. What was not sent will not be; a lock that is still dialled is dialled no further."""
+        self.dropped = True
+        if dialling and not self.left and self.limit is not None:
+            self.limit.reschedule(asyncio.get_running_loop().time())
 
     def answer(self, outcome: Outcome) -> None:
         """Tell who waits, if anybody does."""
@@ -35,19 +56,10 @@ class Job:
             self.done.set_result(outcome)
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A move that has to follow: to lock again, or to hold open again. `at` in monotonic seconds; `tries` so far."""
-
-    at: float
-    move: Move
-    tries: int = 0
-
-
-def move_of(spec: BleSpec, order: Order) -> tuple[Move, float]:
-    """What the lock is told, and for how long it is to stay open (s)."""
+def move_of(spec: BleSpec, order: Order, *, held: bool) -> tuple[Move, float]:
+    """What the lock is told, and for how long it is to stay open (s). An opening ends no hold."""
     if order.action is Action.OPEN:
-        return spec.opens, order.seconds
+        return spec.opens, HELD_S if held and spec.opens is Move.UNLOCK else order.seconds
     return (Move.LOCK if order.action is Action.RELEASE else Move.UNLOCK), HELD_S
 
 
@@ -64,10 +76,11 @@ def command(
     )
 
 
-def follow_up(spec: BleSpec, order: Order, now: float, planned: Later | None) -> Later | None:
-    """What has to follow an order that was carried out, or may have been; it takes the place of what was planned."""
-    if order.action is Action.OPEN:
-        return Later(now + order.seconds, Move.LOCK) if spec.locks_again == "gateway" else planned
-    if order.action is Action.HOLD and spec.locks_again == "itself":
-        return Later(now + HELD_S * 0.9, Move.UNLOCK)
-    return None
+def may_have_moved(moved: Moved) -> bool:
+    """Whether the lock may stand otherwise than before.
+
+    One that refuses before it moves says nothing of its state; one whose motor was stopped half way does.
+    """
+    if moved.became is Became.REFUSED:
+        return moved.seen is not None and moved.seen.lock != "locked"
+    return moved.became is not Became.NEVER

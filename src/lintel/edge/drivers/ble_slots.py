@@ -11,15 +11,23 @@ from collections.abc import Callable
 
 
 class Ticket:
-    """One lock's claim. `give_up` asks its holder to let go; it is told once for each slot that it was given."""
+    """One lock's claim. `give_up` asks its holder to let go; it is told once for each slot that it was given.
 
-    __slots__ = ("asked", "dialling", "give_up", "granted", "held", "idle", "served", "urgent")
+    It is urgent while an order waits at its lock (`ordered`), and while it is taken or used for one (`pressed`).
+    """
+
+    __slots__ = ("asked", "dialling", "give_up", "granted", "held", "idle", "ordered", "pressed", "served")
 
     def __init__(self, give_up: Callable[[], None]) -> None:
         self.give_up = give_up
-        self.urgent = self.idle = self.held = self.dialling = self.asked = False
+        self.ordered = self.pressed = self.idle = self.held = self.dialling = self.asked = False
         self.served = 0
         self.granted: asyncio.Future[None] | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it goes before background work."""
+        return self.ordered or self.pressed
 
 
 class Slots:
@@ -35,7 +43,7 @@ class Slots:
 
     async def take(self, ticket: Ticket, *, urgent: bool) -> None:
         """Wait for a slot; the ticket then counts as dialling until `dialled`. Cancelled, it has none."""
-        ticket.urgent = ticket.urgent or urgent
+        ticket.pressed = urgent
         ticket.granted = asyncio.get_running_loop().create_future()
         self._waiting.append(ticket)
         self._turn()
@@ -44,15 +52,19 @@ class Slots:
         except asyncio.CancelledError:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-            else:
-                self.give(ticket)
+            self.give(ticket)
             raise
         finally:
             ticket.granted = None
 
     def urge(self, ticket: Ticket) -> None:
         """An order waits at this lock, whatever it waits for."""
-        ticket.urgent = True
+        ticket.ordered = True
+        self._turn()
+
+    def calm(self, ticket: Ticket) -> None:
+        """No order waits at it any more, whatever became of the last one."""
+        ticket.ordered = False
         self._turn()
 
     def dialled(self, ticket: Ticket) -> None:
@@ -62,12 +74,12 @@ class Slots:
 
     def rest(self, ticket: Ticket) -> None:
         """The connection is only kept in case it is needed."""
-        ticket.idle, ticket.urgent = True, False
+        ticket.idle, ticket.pressed = True, False
         self._turn()
 
     def work(self, ticket: Ticket, *, urgent: bool) -> None:
         """The connection is in use again. For an order it is not given up: who waits for it is served by another."""
-        ticket.idle, ticket.urgent = False, urgent
+        ticket.idle, ticket.pressed = False, urgent
         if urgent and ticket.asked:
             ticket.asked = False
             self._turn()
@@ -76,7 +88,7 @@ class Slots:
         """The slot is free again; harmless where it was."""
         if ticket.held:
             self._held.remove(ticket)
-            ticket.held = ticket.idle = ticket.dialling = ticket.asked = ticket.urgent = False
+        ticket.held = ticket.idle = ticket.dialling = ticket.asked = ticket.pressed = False
         self._turn()
 
     def _turn(self) -> None:

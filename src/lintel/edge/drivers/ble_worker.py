@@ -18,8 +18,9 @@ from lintel.edge.drivers.ble_health import Condition
 from lintel.edge.drivers.ble_install import Window
 from lintel.edge.drivers.ble_link import Gone
 from lintel.edge.drivers.ble_operation import PAUSE_S, carry_out
-from lintel.edge.drivers.ble_orders import HELD_S, Job, Later, command, follow_up, move_of
+from lintel.edge.drivers.ble_orders import Job, command, may_have_moved, move_of
 from lintel.edge.drivers.ble_radio import Radio
+from lintel.edge.drivers.ble_relock import HELD_S, Owed
 from lintel.edge.drivers.ble_session import TRIES_S, Session
 from lintel.edge.drivers.ble_slots import Slots
 from lintel.edge.drivers.ble_talk import Dialect, Own
@@ -37,9 +38,8 @@ IDLE_S: Final = 10.0
 """A connection that nobody else needs is kept for so long after an order (s)."""
 LOOK_S: Final = 60.0
 """How often the state of a connected lock is read (s)."""
-AGAIN_S: Final = 5.0
-"""A lock that could not be locked again is tried again after that (s)."""
-LOCK_TRIES: Final = 5
+BUG_S: Final = 5.0
+"""A lock with which something unexpected went wrong is left alone in the background for so long (s)."""
 LISTEN_S: Final = 1.0
 """How often a lock that should be heard is thought of (s): its advertisement wakes its worker anyhow."""
 
@@ -68,7 +68,7 @@ class Worker:
         self._leave = self._told_unpaired = False
         self._look_at = self._prepare_at = -math.inf
         self._idle_until = self._moved_at = -math.inf
-        self._later: Later | None = None
+        self._owed = Owed(spec, device.open_s)
 
     # ---- from outside
 
@@ -86,6 +86,9 @@ class Worker:
         """Carry out one order; see `Driver`."""
         if order.action not in (Action.OPEN, Action.HOLD, Action.RELEASE, Action.INSTALL):
             return Outcome.REFUSED_BY_DEVICE
+        if order.action is Action.RELEASE and (self._owed.held or self._dialect.paired(self._session.own)):
+            self._owed.release(self._now())
+            self._stir()
         if self._now() >= order.deadline:
             return Outcome.ORDER_EXPIRED
         if self._inlet is None:
@@ -94,19 +97,18 @@ class Worker:
             return self._install(order)
         if not self._ready():
             return Outcome.NOT_SENT
-        job = Job(order)
+        job = Job(order, self._owed.releases)
         self._orders.append(job)
         self._slots.urge(self._session.ticket)
         self._stir()
         try:
-            await asyncio.wait({job.done}, timeout=order.deadline - self._now())
-            if not job.done.done() and not job.left:
-                return Outcome.NOT_SENT
-            return await asyncio.shield(job.done)
+            return await job.outcome(self._now)
         finally:
-            job.dropped = True
+            job.drop(dialling=self._session.talk is None)
             with contextlib.suppress(ValueError):
                 self._orders.remove(job)
+            if not self._orders:
+                self._slots.calm(self._session.ticket)
 
     def _install(self, order: Order) -> Outcome:
         secret = self._dialect.secret(order.text)
@@ -126,6 +128,7 @@ class Worker:
         """The line is up: orders are taken from now on."""
         self._inlet = inlet
         self._condition.begin(self._now())
+        self._owed.begin()
         if not self._dialect.paired(self._session.own) and not self._told_unpaired:
             self._told_unpaired = True
             self._report(Fact(Notice.DEVICE_FAULT, self.device.id, "not paired: open an install window"))
@@ -155,7 +158,7 @@ class Worker:
                 except Exception:  # a bug with one lock must not take the others along
                     log.exception("%s: unexpected error", self.device.id)
                     await self._session.close()
-                    self._session.not_before = self._now() + AGAIN_S
+                    self._session.not_before = self._now() + BUG_S
         finally:
             await self._session.close()
 
@@ -188,11 +191,13 @@ class Worker:
         return min(self._window.until, max(self._window.again, now + LISTEN_S))
 
     def _due_again(self, now: float) -> Work | float:
-        if self._later is None or not self._ready():
-            return math.inf
-        if now < self._later.at:
-            return self._later.at
-        return self._again if self._session.near or self._session.talk is not None else now + LISTEN_S
+        if self._inlet is not None:
+            self._tell(self._owed.overdue(now, released=self._released()))
+        due = self._owed.due(now, released=self._released())
+        if isinstance(due, float):
+            return due
+        reached = self._ready() and (self._session.near or self._session.talk is not None)
+        return self._again if reached else now + LISTEN_S
 
     def _due_care(self, now: float) -> Work | float:
         """Keep a connection, or visit now and then."""
@@ -257,38 +262,53 @@ class Worker:
     async def _order(self) -> None:
         job = self._orders[0]
         order = job.order
-        move, hold = move_of(self.spec, order)
+        move, hold = move_of(self.spec, order, held=self._owed.held)
+
+        limit = job.limit = asyncio.timeout(None)
         try:
-            outcome, moved = await self._move(order.id, move, hold, order.deadline, job)
-        except BaseException:
-            job.answer(Outcome.UNKNOWN_OUTCOME if job.left else Outcome.NOT_SENT)
-            raise
-        job.answer(outcome)
-        if outcome is Outcome.EXECUTED or moved.became is Became.UNKNOWN:
-            self._later = follow_up(self.spec, order, self._now(), self._later)
+            async with limit:
+                outcome, moved = await self._move(order.id, move, hold, order.deadline, job=job)
+        except BaseException as error:
+            self._ended(job, Outcome.UNKNOWN_OUTCOME if job.left else Outcome.NOT_SENT, maybe=job.left)
+            if not (isinstance(error, TimeoutError) and limit.expired()):
+                raise
+            await self._session.close()  # it was dropped, and the lock is dialled for nobody
+            return
+        self._ended(job, outcome, maybe=may_have_moved(moved), why=moved.why)
         if moved.why and outcome is not Outcome.EXECUTED:
             log.info("%s: order %s: %s: %s", self.device.id, order.id, outcome, moved.why)
 
+    def _ended(self, job: Job, outcome: Outcome, *, maybe: bool, why: str = "") -> None:
+        job.limit = None
+        self._tell(self._owed.ended(job.order, job.releases, self._now(), outcome, maybe=maybe, why=why or outcome))
+        job.answer(outcome)
+
     async def _again(self) -> None:
-        later, self._later, now = self._later, None, self._now()
-        assert later is not None  # noqa: S101  it is due
-        outcome, moved = await self._move(f"{self.device.id} {now}", later.move, HELD_S, now + TRIES_S)
-        if outcome is Outcome.EXECUTED:
-            if later.move is Move.UNLOCK:
-                self._later = Later(self._now() + HELD_S * 0.9, Move.UNLOCK)
-        elif later.tries + 1 < LOCK_TRIES:  # to lock twice does no harm, to stay open does
-            self._later = Later(self._now() + AGAIN_S, later.move, later.tries + 1)
-        else:
-            self._report(Fact(Notice.DEVICE_FAULT, self.device.id, f"not locked again: {moved.why or outcome}"))
+        """What is owed to the lock, which gives way to orders and to fire."""
+        now = self._now()
+        owed = self._owed.trying(now)
+
+        outcome, moved = await self._move(f"{self.device.id} {now}", owed.move, HELD_S, now + TRIES_S)
+        done, gave_way = outcome is Outcome.EXECUTED, moved.became is Became.NEVER and self._asked()
+        self._tell(self._owed.tried(owed, self._now(), done=done, gave_way=gave_way, why=moved.why or outcome))
+
+    def _asked(self) -> bool:
+        """Whether an order waits, or is under way."""
+        return any(not job.done.done() for job in self._orders)
+
+    def _released(self) -> bool:
+        return self._context.released(self.device.id)
 
     async def _move(
-        self, name: str, move: Move, hold: float, deadline: float, job: Job | None = None
+        self, name: str, move: Move, hold: float, deadline: float, *, job: Job | None = None
     ) -> tuple[Outcome, Moved]:
         if (pause := self._moved_at + PAUSE_S - self._now()) > 0:
             await asyncio.sleep(pause)
 
         def still() -> bool:
-            return self._now() < deadline and not (job is not None and job.dropped)
+            kept = move is Move.LOCK and self._released()
+            void = self._asked() if job is None else job.dropped
+            return self._now() < deadline and not kept and not void
 
         now = self._context.clock.now()
         made = command(name, self.spec, move, hold=hold, deadline=deadline, now=now, still=still)
@@ -311,8 +331,13 @@ class Worker:
         self._stir()
 
     def _saw(self, seen: Seen) -> None:
+        self._owed.saw(seen.lock, self._now(), released=self._released())
         if self._inlet is not None:
             self._condition.saw(self._inlet, seen)
+
+    def _tell(self, fault: str) -> None:
+        if fault:
+            self._report(Fact(Notice.DEVICE_FAULT, self.device.id, fault))
 
     def _report(self, fact: Fact) -> None:
         if self._inlet is not None:
