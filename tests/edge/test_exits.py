@@ -3,6 +3,7 @@
 import asyncio
 
 from lintel.edge.errors import StoreError
+from lintel.edge.gate import UNDER_WAY
 from lintel.edge.model import Action, ClockState, Contact, ContactKind, Door, Outcome, Reason, Stream
 from tests.edge.drivers.contract import until
 from tests.edge.test_fire import Lock, on, scene
@@ -36,6 +37,33 @@ def test_n5_one_press_is_one_order_and_one_line(tmp_path):
         assert (order.door, order.device, order.action, order.seconds) == ("gate", "gate-lock", Action.OPEN, 0.4)
         assert await recorded(rig) == [EGRESS]
         assert rig.events(Stream.ALARM) == []
+
+    scene(body, tmp_path, doors=QUICK)
+
+
+def test_two_buttons_of_one_device_are_two(tmp_path):
+    async def body(rig):
+        both = [Contact("board", ContactKind.EXIT, True, "gate", number) for number in (0, 1)]
+        for contact in both:
+            rig.gate.contact(contact)
+        await until(lambda: rig.locks.count("gate", Action.OPEN) >= 2)
+        rig.gate.contact(Contact("board", ContactKind.EXIT, False, "gate", 1))
+        count = rig.locks.count("gate", Action.OPEN)
+        await until(lambda: rig.locks.count("gate", Action.OPEN) >= count + 3)
+        rig.gate.contact(Contact("board", ContactKind.EXIT, False, "gate", 0))
+        assert await recorded(rig) == [("gate", "board", *EGRESS[2:])] * 2
+
+    scene(body, tmp_path, doors=QUICK)
+
+
+def test_a_driver_whose_own_future_is_cancelled_is_tried_again(tmp_path):
+    async def body(rig):
+        rig.locks.error = asyncio.CancelledError()
+        rig.gate.contact(button())
+        await until(lambda: rig.locks.count("gate", Action.OPEN) >= 2)
+        rig.locks.error = None
+        await until(lambda: rig.locks.open.get("gate") is Action.OPEN)
+        rig.gate.contact(button(False))
 
     scene(body, tmp_path, doors=QUICK)
 
@@ -106,10 +134,10 @@ def test_control_a_press_that_queued_like_a_presentation_would_wait(tmp_path):
 
         await rig.allow("r1")
         rig.gate.execute = execute
-        for _ in range(3):
+        for _ in range(UNDER_WAY + 2):
             await rig.gate.present(rig.reading("r1"))
         await asyncio.sleep(0.3)
-        assert len(orders) == 1
+        assert len(orders) == UNDER_WAY
         stuck.set()
 
     scene(body, tmp_path, doors=QUICK)

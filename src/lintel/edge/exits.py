@@ -17,6 +17,9 @@ from lintel.edge.model import Action, Contact, Direction, Door, Event, Order, Ou
 
 log = logging.getLogger(__name__)
 
+Button = tuple[str, int]
+"""The device and its input."""
+
 
 @dataclass(slots=True)
 class Exits:
@@ -28,28 +31,28 @@ class Exits:
     clock: Clock
     released: Callable[[str], bool]
     order_s: float = 3.0
-    _pressed: dict[str, object] = field(default_factory=dict, init=False)
+    _pressed: dict[Button, object] = field(default_factory=dict, init=False)
     """Button -> its press."""
-    _known: set[str] = field(default_factory=set, init=False)
+    _known: set[Button] = field(default_factory=set, init=False)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set, init=False)
 
     def input(self, contact: Contact) -> None:
         """A button says what it is. One that was pressed while its line was away is the same press afterwards."""
-        device, door = contact.device, self.doors.get(contact.door)
+        button, door = (contact.device, contact.input), self.doors.get(contact.door)
         if not contact.active or door is None:
-            self._pressed.pop(device, None)
+            self._pressed.pop(button, None)
             if contact.active is False:
-                self._known.discard(device)
+                self._known.discard(button)
             return
-        if device in self._pressed:
+        if button in self._pressed:
             return
-        press = self._pressed[device] = object()
-        task = asyncio.create_task(self._let_out(door, device, press), name=f"exit {device}")
+        press = self._pressed[button] = object()
+        task = asyncio.create_task(self._let_out(door, button, press), name=f"exit {contact.device}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if device not in self._known:
-            self._known.add(device)
-            self._record(door, device)
+        if button not in self._known:
+            self._known.add(button)
+            self._record(door, contact.device)
 
     async def close(self) -> None:
         """End all work; locks keep their pulse."""
@@ -58,14 +61,14 @@ class Exits:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _let_out(self, door: Door, device: str, press: object) -> None:
+    async def _let_out(self, door: Door, button: Button, press: object) -> None:
         """Open, and again before the pulse ends for as long as this press lasts."""
         told = Outcome.EXECUTED
         while True:
             if not self.released(door.id):
                 told = await self._open(door, told)
             await asyncio.sleep(door.open_s / 2)
-            if self._pressed.get(device) is not press:
+            if self._pressed.get(button) is not press:
                 return
 
     async def _open(self, door: Door, told: Outcome) -> Outcome:
@@ -73,6 +76,11 @@ class Exits:
         order = Order(new_id("ord_"), door.id, door.lock, Action.OPEN, deadline, door.channel, door.open_s)
         try:
             outcome = await self.execute(order)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            outcome = Outcome.NOT_SENT  # a future inside the driver was cancelled, not this
         except Exception:  # whatever broke: as long as the button is pressed it is tried again
             log.exception("door %s: order %s failed unexpectedly", door.id, order.id)
             outcome = Outcome.NOT_SENT

@@ -16,6 +16,7 @@ from lintel.edge.ids import new_id
 from lintel.edge.model import (
     EVERY_DOOR,
     Contact,
+    ContactKind,
     Door,
     DoorState,
     Event,
@@ -57,7 +58,7 @@ class Ledger:
     health: Health
     watchers: set["asyncio.Queue[Event]"] = field(default_factory=set, init=False)
     positions: dict[str, str] = field(default_factory=dict, init=False)
-    _inputs: dict[str, bool] = field(default_factory=dict, init=False)
+    _inputs: dict[tuple[str, ContactKind, int], bool] = field(default_factory=dict, init=False)
     _moved: dict[str, str] = field(default_factory=dict, init=False)
     """Door -> the position that was written down last."""
     _contacts: set[str] = field(default_factory=set, init=False)
@@ -145,9 +146,10 @@ class Ledger:
 
         At rest from the start is no change, and neither is silence: that its line is away is told by the line, once.
         """
-        if contact.active is None or contact.active == self._inputs.get(contact.device, False):
+        key = (contact.device, contact.kind, contact.input)
+        if contact.active is None or contact.active == self._inputs.get(key, False):
             return False
-        self._inputs[contact.device] = contact.active
+        self._inputs[key] = contact.active
         now = self.clock.now()
         word = "active" if contact.active else "inactive"
         event = Event(

@@ -7,6 +7,7 @@ import pytest
 
 from lintel.edge.drivers import osdp_voice
 from lintel.edge.model import Action, Contact, ContactKind, DoorState, Method, Notice, Order, Outcome, Reason
+from lintel.edge.profiles.osdp import Input
 from lintel.simulators.osdp_wire import Say
 from tests.edge.drivers.contract import DIGEST, Recorder, running, until
 from tests.edge.drivers.osdp_rig import Readers, notices, on_bus, order
@@ -168,7 +169,11 @@ def test_inputs_and_tamper(tmp_path):
     async def scene(rig, driver, inlet):
         await until(lambda: inlet.doors)  # asked when the reader came up
         assert inlet.doors == [DoorState("r0", 1, False)]
-        assert inlet.contacts == []
+        await until(lambda: len(inlet.contacts) == 3)
+        assert {(c.kind, c.input) for c in inlet.contacts if c.active is False} == {
+            (ContactKind.EXIT, 0), (ContactKind.TAMPER, -1), (ContactKind.POWER, -1),
+        }, "at rest is said as well: silence means something else"  # fmt: skip
+        inlet.contacts.clear()
         rig.say(Say.ISTATR, b"\x01\x00")
         rig.say(Say.ISTATR, b"\x01\x00")
         rig.say(Say.ISTATR, b"\x00\x01")
@@ -179,9 +184,9 @@ def test_inputs_and_tamper(tmp_path):
         assert inlet.contacts == [
             Contact("r0", exit_, True, "door-0"),
             Contact("r0", exit_, False, "door-0"),
-            Contact("r0", tamper, True, "door-0"),
-            Contact("r0", tamper, False, "door-0"),
-            Contact("r0", power, True, "door-0"),
+            Contact("r0", tamper, True, "door-0", -1),
+            Contact("r0", tamper, False, "door-0", -1),
+            Contact("r0", power, True, "door-0", -1),
         ]
         assert inlet.doors[1:] == [DoorState("r0", 1, True)]
         rig.bus.cut()
@@ -189,6 +194,32 @@ def test_inputs_and_tamper(tmp_path):
         assert inlet.contacts[-1] == Contact("r0", exit_, None, "door-0")
 
     on_bus(tmp_path, scene)
+
+
+def test_inputs_are_told_apart_and_told_again_after_an_outage(tmp_path):
+    """A fire input at rest is heard, and heard again: else no operator could reset what it once released."""
+    two = (Input(0, "fire"), Input(1, "fire", inverted=True))
+
+    async def scene(rig, driver, inlet):
+        def fire():
+            return [(c.input, c.active) for c in inlet.contacts if c.kind is ContactKind.FIRE]
+
+        def tamper():
+            return [c.active for c in inlet.contacts if (c.kind, c.input) == (ContactKind.TAMPER, -1)]
+
+        await until(lambda: len(fire()) == 2)
+        assert fire() == [(0, False), (1, True)]
+        rig.say(Say.ISTATR, b"\x00\x01")
+        rig.say(Say.LSTATR, b"\x01\x00")
+        await until(lambda: tamper()[-1] and fire()[-1] == (1, False))
+        inlet.contacts.clear()
+        rig.bus.tap = lambda panel, frame: None
+        await until(lambda: fire() == [(0, None), (1, None)], 15.0)
+        rig.pds[0].unit.inputs, rig.pds[0].unit.tamper, rig.bus.tap = [0, 1], 0, None
+        await until(lambda: fire()[2:] == [(0, False), (1, False)] and tamper(), 15.0)
+        assert tamper() == [False], "the cover was closed meanwhile: its next opening is an alarm"
+
+    on_bus(tmp_path, scene, changes={"input": two})
 
 
 def test_an_exit_button_of_a_reader_that_is_not_trusted_opens_nothing(tmp_path):

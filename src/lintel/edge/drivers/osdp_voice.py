@@ -155,12 +155,11 @@ class Voice:
         key, inlet = (kind, number), self.inlet
         if inlet is None or (key in self._states and self._states[key] == active):
             return
-        known = key in self._states
         self._states[key] = active
         if kind == "door":
             inlet.door(DoorState(self._device.id, max(0, number), active))
-        elif known or active is not False:  # at rest from the first look on: nothing happened
-            inlet.contact(Contact(self._device.id, ContactKind(kind), active, self._device.door))
+        else:
+            inlet.contact(Contact(self._device.id, ContactKind(kind), active, self._device.door, number))
 
     def _keys(self, keys: bytes, now: float, age: float) -> None:
         """Keys of a PIN; it is as old as its oldest key."""

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from lintel.edge.ble import samples
 from lintel.edge.ble.words import Move
+from lintel.edge.model import Wiring
 from lintel.edge.profiles.fields import STRICT
 from lintel.edge.profiles.samples import Meaning
 
@@ -58,6 +59,11 @@ class BleSpec:
     def channels(self) -> int:
         """How many locks it can open."""
         return 1
+
+    @property
+    def contacts(self) -> frozenset[Wiring]:
+        """Which contacts it can state."""
+        return frozenset()
 
 
 def understand(spec: BleSpec, topic: str, data: bytes, piece: int) -> list[Meaning]:  # noqa: ARG001  as all kinds

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from lintel.edge.model import Wiring
 from lintel.edge.profiles.fields import STRICT
 from lintel.edge.profiles.samples import Meaning
 from lintel.edge.profiles.serial import Code, decode_text
@@ -45,6 +46,11 @@ class CameraSpec:
     def channels(self) -> int:
         """How many locks it can open: none."""
         return 0
+
+    @property
+    def contacts(self) -> frozenset[Wiring]:
+        """Which contacts it can state."""
+        return frozenset()
 
 
 def understand(spec: CameraSpec, topic: str, data: bytes, piece: int) -> list[Meaning]:  # noqa: ARG001  as all kinds

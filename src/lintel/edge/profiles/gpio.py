@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from lintel.edge.contacts import LONGEST, SHORTEST, Debounce
+from lintel.edge.model import ContactKind, Wiring
 from lintel.edge.profiles.fields import STRICT
 from lintel.edge.profiles.samples import Meaning
 
@@ -59,6 +60,11 @@ class GpioSpec:
     def channels(self) -> int:
         """How many locks it can open."""
         return 0 if self.hears else 1
+
+    @property
+    def contacts(self) -> frozenset[Wiring]:
+        """Which contacts it can state. What a door's switch says is none."""
+        return frozenset() if self.role in ("relay", "door_contact") else frozenset({(ContactKind(self.role), 0)})
 
     def driven(self, *, unlocked: bool) -> bool:
         """Whether the relay is driven: a fail-secure lock is driven to unlock it, a fail-safe one to lock it."""

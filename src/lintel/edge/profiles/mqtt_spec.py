@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from lintel.edge.model import Wiring
 from lintel.edge.profiles.fields import STRICT, Name, Pointer, Text
 from lintel.edge.profiles.mqtt_people_spec import ManyFiller, PersonFiller, Persons
 
@@ -186,3 +187,8 @@ class MqttSpec:
         if "open" not in self.command:
             return 0
         return 64 if "channel" in self.command["open"].field.values() else 1
+
+    @property
+    def contacts(self) -> frozenset[Wiring]:
+        """Which contacts it can state."""
+        return frozenset()

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from lintel.edge.errors import BadFrame
+from lintel.edge.model import ContactKind, Wiring
 from lintel.edge.osdp import messages
 from lintel.edge.osdp.cards import LAYOUTS, Layout, identity
 from lintel.edge.osdp.frames import Packet, Receiver, encode
@@ -89,6 +90,12 @@ class OsdpSpec:
     def channels(self) -> int:
         """How many locks it can open."""
         return self.outputs
+
+    @property
+    def contacts(self) -> frozenset[Wiring]:
+        """Which contacts it can state; -1 and -2 are what every reader watches of itself."""
+        wired = {(ContactKind(i.kind), i.number) for i in self.input if i.kind != "door"}
+        return frozenset({(ContactKind.TAMPER, -1), (ContactKind.TAMPER, -2), (ContactKind.POWER, -1), *wired})
 
     def card_value(self, card: messages.RawCard) -> str:
         """What of a card is digested; ValueError, quoting nothing, where it is none of this reader's."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lintel.edge.digests import credential_bytes
 from lintel.edge.frames import Checksum
-from lintel.edge.model import Method
+from lintel.edge.model import Method, Wiring
 from lintel.edge.passes import ROTATING, STATIC
 from lintel.edge.profiles.fields import STRICT, Hex, Name
 
@@ -152,6 +152,11 @@ class SerialSpec:
     def channels(self) -> int:
         """How many locks it can open: none."""
         return 0
+
+    @property
+    def contacts(self) -> frozenset[Wiring]:
+        """Which contacts it can state."""
+        return frozenset()
 
     def find(self, name: str) -> Command | None:
         """The command called `name`; None where the reader has none."""
