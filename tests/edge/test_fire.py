@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 
+import pytest
+
 from lintel.edge import fire
 from lintel.edge.fire import Fire
 from lintel.edge.model import (
@@ -24,21 +26,36 @@ from tests.edge.rig import Rig, visitor
 EXECUTED, REFUSED, NOT_SENT = Outcome.EXECUTED, Outcome.REFUSED_BY_DEVICE, Outcome.NOT_SENT
 
 
-def on(active=True, door=EVERY_DOOR, device="panel"):
-    return Contact(device, ContactKind.FIRE, active, door)
+def on(active=True, door=EVERY_DOOR, device="panel", number=0):
+    return Contact(device, ContactKind.FIRE, active, door, number)
 
 
 class Lock:
-    """The locks of all doors. `knows`: what they can; `away`: whose line is down; `open`: door -> how it stands."""
+    """The locks of all doors. `knows`: what they can; `away`: whose line is down; `open`: door -> how it stands.
+
+    `slow`: actions that wait for `let_go`; `deaf`: they are carried out then although nobody waits for them any more.
+    """
 
     def __init__(self, knows=(Action.OPEN, Action.HOLD, Action.RELEASE)):
         self.knows, self.away, self.orders, self.open, self.error = set(knows), set(), [], {}, None
+        self.slow, self.deaf, self.let_go, self.moving = set(), False, asyncio.Event(), set()
 
     async def __call__(self, order):
         self.orders.append(order)
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+        if order.action in self.slow:
+            moved = asyncio.ensure_future(self.move(order))
+            self.moving.add(moved)
+            return await (asyncio.shield(moved) if self.deaf else moved)
+        return self.carry_out(order)
+
+    async def move(self, order):
+        await self.let_go.wait()
+        return self.carry_out(order)
+
+    def carry_out(self, order):
         if order.device in self.away:
             return NOT_SENT
         if order.action not in self.knows:
@@ -254,6 +271,120 @@ def test_what_is_written_down(tmp_path):
         assert {(e.door, e.detail, e.result, e.reason) for e in orders} == {
             (d, a, EXECUTED, "fire_release") for d in ("gate", "back") for a in ("hold", "release")
         }
+
+    scene(body, tmp_path)
+
+
+def test_a_reset_does_not_go_past_an_input_that_was_never_heard(tmp_path):
+    """The line of the second panel has not come up since the start: who knows what it would say."""
+
+    async def body(rig):
+        rig.gate.fire.expect([on(None), on(None, device="second")])
+        rig.gate.contact(on())
+        rig.gate.contact(on(False))
+        assert rig.gate.fire.reset().unknown == {"gate": "second", "back": "second"}
+        rig.gate.contact(on(False, device="second"))
+        assert rig.gate.fire.reset().doors == ("gate", "back")
+
+    scene(body, tmp_path)
+
+
+def test_an_operator_who_looked_resets_past_an_input_that_was_never_heard(tmp_path):
+    async def body(rig):
+        rig.gate.contact(on())
+        rig.gate.fire.expect([on(None), on(None, device="second", door="back")])
+        rig.gate.contact(on(False))
+        done = rig.gate.fire.reset()
+        assert (done.doors, done.unknown) == (("gate",), {"back": "second"}), "what was heard before counts"
+        assert rig.gate.fire.reset(unseen=True).doors == ("back",)
+
+    scene(body, tmp_path)
+
+
+def test_one_input_of_a_device_does_not_speak_for_the_other(tmp_path):
+    async def body(rig):
+        rig.gate.contact(on(device="board", number=1))
+        rig.gate.contact(on(device="board", number=2))
+        rig.gate.contact(on(False, device="board", number=2))
+        assert rig.gate.fire.reset(unseen=True).active == {"gate": "board", "back": "board"}
+        rig.gate.contact(on(False, device="board", number=1))
+        assert rig.gate.fire.reset().doors == ("gate", "back")
+        await rig.flush()
+        told = [e.result for e in rig.events(Stream.ALARM) if e.type == "input.fire"]
+        assert told == ["active", "active", "inactive", "inactive"]
+
+    scene(body, tmp_path)
+
+
+# ---- a fire while an order is under way
+
+
+async def burning_again(rig, slow):
+    """A fire, a reset, and the same fire while `slow` is under way at the gate's lock."""
+    rig.locks.slow = {slow}
+    rig.gate.contact(on(door="gate"))
+    await until(lambda: rig.locks.count("gate", Action.HOLD) == 1)
+    if slow is Action.RELEASE:
+        await until(lambda: rig.locks.held("gate"))
+    rig.gate.contact(on(False, door="gate"))
+    rig.gate.fire.reset()
+    if slow is Action.RELEASE:
+        await until(lambda: rig.locks.count("gate", Action.RELEASE) == 1)
+    rig.gate.contact(on(door="gate"))
+
+
+@pytest.mark.parametrize("slow", [Action.RELEASE, Action.HOLD])
+def test_a_hold_does_not_wait_for_an_order_that_is_under_way(tmp_path, slow):
+    async def body(rig):
+        await burning_again(rig, slow)
+        await until(lambda: rig.locks.count("gate", Action.HOLD) == 2)
+        if slow is Action.RELEASE:
+            await until(lambda: rig.locks.held("gate"))
+        rig.locks.let_go.set()
+        await until(lambda: rig.locks.held("gate"))
+        await asyncio.sleep(0.1)
+        assert rig.locks.held("gate"), "the release was dropped: nobody waits for it"
+
+    scene(body, tmp_path)
+
+
+def test_control_a_build_that_waits_for_the_release_first_is_found(tmp_path, monkeypatch):
+    real = Fire._keep
+    monkeypatch.setattr(Fire, "_keep", lambda self, door, anew=False: real(self, door))
+
+    async def body(rig):
+        await burning_again(rig, Action.RELEASE)
+        await asyncio.sleep(1.0)
+        assert rig.locks.count("gate", Action.HOLD) == 1
+        rig.locks.let_go.set()
+
+    scene(body, tmp_path)
+
+
+def test_a_release_that_lands_after_the_hold_has_not_the_last_word(tmp_path):
+    """A driver that can not take it back: once its time is over, the hold is ordered once more."""
+
+    async def body(rig):
+        rig.gate.fire.order_s, rig.locks.deaf = 0.5, True
+        await burning_again(rig, Action.RELEASE)
+        await until(lambda: rig.locks.count("gate", Action.HOLD) == 2)
+        await asyncio.sleep(0)
+        rig.locks.let_go.set()
+        await asyncio.gather(*rig.locks.moving)
+        assert rig.locks.open["gate"] is None
+        await until(lambda: rig.locks.held("gate"))
+
+    scene(body, tmp_path)
+
+
+def test_a_driver_whose_own_future_is_cancelled_is_tried_again(tmp_path):
+    async def body(rig):
+        rig.locks.error = asyncio.CancelledError()
+        rig.gate.contact(on())
+        rig.gate.contact(Contact("button", ContactKind.EXIT, True, "gate"))  # fire has its door: no order
+        await until(lambda: rig.locks.count("gate", Action.HOLD) >= 2)
+        rig.locks.error = None
+        await until(lambda: rig.locks.held("gate", "back"))
 
     scene(body, tmp_path)
 

@@ -3,7 +3,8 @@
 Nothing here waits for a queue, looks into the store or asks what time it is: a lockdown, a full disk, a damaged
 database and an unknown clock change nothing. The orders leave first; what is written down comes after.
 
-    input active       every door of the input: hold; where a lock knows no hold, open again before each pulse ends
+    input active       every door of the input: hold, also while another order is under way, and once more when that is
+                       void; where a lock knows no hold, open again before each pulse ends
     lock comes back    hold again, within a quarter of a second of its line
     input inactive     nothing: the doors stay released
     reset              by an operator, and only with the input inactive: release, until the lock has it
@@ -11,19 +12,17 @@ database and an unknown clock change nothing. The orders leave first; what is wr
 
 import asyncio
 import contextlib
-import json
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from lintel.edge.clock import Clock
 from lintel.edge.ids import new_id
+from lintel.edge.latch import Latch, LatchFile, Lock
 from lintel.edge.ledger import Ledger
 from lintel.edge.model import EVERY_DOOR, Action, Contact, Door, Fact, Notice, Order, Outcome, Reason
-from lintel.edge.store import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,6 @@ AGAIN_S: Final = 0.25
 """After an order that did not reach its lock (s)."""
 UNCLEAR_S: Final = 1.0
 """After one that the lock refused, or whose outcome is not known (s)."""
-SAVE_S: Final = 5.0
-"""Between attempts to write the latch down (s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +58,30 @@ class Fire:
     order_s: float = 3.0
     file: Path | None = None
     latched: dict[str, str] = field(default_factory=dict, init=False)
+    """Door -> the input that released it."""
     over: set[str] = field(default_factory=set, init=False)
     """Doors that an operator has reset in this run."""
-    """Door -> the input that released it."""
-    _inputs: dict[str, Contact] = field(default_factory=dict, init=False)
+    _held: set[Lock] = field(default_factory=set, init=False)
+    _inputs: dict[tuple[str, int], Contact] = field(default_factory=dict, init=False)
+    """By device and its input."""
+    _file: LatchFile = field(init=False)
     _wake: dict[str, asyncio.Event] = field(default_factory=dict, init=False)
     _tasks: dict[str, "asyncio.Task[None]"] = field(default_factory=dict, init=False)
-    _saver: "asyncio.Task[None] | None" = field(default=None, init=False)
-    _unsaved: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    _saved: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _leaving: set["asyncio.Task[None]"] = field(default_factory=set, init=False)
+    """Work that a new release took the place of."""
 
     def __post_init__(self) -> None:
-        if self.file is not None:
-            self.latched = _load(self.file, self.doors)
+        self._file = LatchFile(self.file, lambda: self.latch)
+        self._take(self._file.read() or Latch(dict.fromkeys(self.doors, "")))
+
+    def _take(self, latch: Latch) -> None:
+        """Have what this configuration knows of a latch, over what there is already."""
+        locks = {_lock(door) for door in self.doors.values()}
+        self.latched |= {door: source for door, source in latch.doors.items() if door in self.doors}
+        self._held |= latch.held & locks
+        gone = [*(latch.doors.keys() - self.doors.keys()), *(device for device, _ in latch.held - locks)]
+        if gone:
+            log.warning("fire: released, but no longer a door or its lock: %s; look at it", ", ".join(sorted(gone)))
 
     def released(self, door: str) -> bool:
         """Whether fire has released this door."""
@@ -83,25 +91,49 @@ class Fire:
         """Whether fire has released a door that this device unlocks."""
         return any(self.doors[door].lock == lock for door in self.latched)
 
+    def expect(self, inputs: Iterable[Contact]) -> None:
+        """These fire inputs are wired; what they say is not known before they say it."""
+        for contact in inputs:
+            self._inputs.setdefault((contact.device, contact.input), contact)
+
+    @property
+    def latch(self) -> Latch:
+        """What another run has to know."""
+        return Latch(dict(self.latched), frozenset(self._held))
+
+    def carry(self, before: Latch, over: Iterable[str]) -> None:
+        """Go on from a run without a store. `over`: the doors that an operator reset in it.
+
+        Any other that the file names was released before, and it may be that the file could not be read until now.
+        """
+        self.over |= set(over)
+        self.latched = {door: source for door, source in self.latched.items() if door not in self.over}
+        self._take(before)
+
     def resume(self) -> None:
-        """Go on where the last run ended: call once, when orders can leave."""
-        for door in self.latched:
-            self._keep(door)
+        """Go on where the last run ended: call once, when orders can leave.
+
+        A lock that holds for no door any more (the door was reset, or has another lock now) is told to release.
+        """
+        for door in self.doors.values():
+            if door.id in self.latched or _lock(door) in self._held:
+                self._keep(door.id)
+        self._file.save()
         if self.latched:
             log.warning("fire: %s were released before the start, and stay so", ", ".join(sorted(self.latched)))
             self.ledger.report(Fact(Notice.FIRE, detail="released before the start"))
 
     def input(self, contact: Contact) -> None:
         """A fire input says what it is. Only active does something, and that lasts."""
-        self._inputs[contact.device] = contact
+        self._inputs[contact.device, contact.input] = contact
         new = [door for door in self._zone(contact) if door not in self.latched] if contact.active else []
         for door in new:
             self.latched[door] = contact.device
         for door in new:
-            self._keep(door)
+            self._keep(door, anew=True)
         if new:
             log.warning("fire: input %s: %s released", contact.device, ", ".join(new))
-            self._save()
+            self._file.save()
             self.ledger.report(Fact(Notice.FIRE, contact.device, detail=" ".join(new)))
 
     def line_up(self) -> None:
@@ -116,11 +148,11 @@ class Fire:
         """
         active, unknown, done = {}, {}, []
         for door, source in self.latched.items():
-            of_door = {c.device: c.active for c in self._inputs.values() if door in self._zone(c)}
-            if source:
-                of_door.setdefault(source, None)
-            on = [device for device, state in of_door.items() if state]
-            dark = [device for device, state in of_door.items() if state is None]
+            of_door = [(c.device, c.active) for c in self._inputs.values() if door in self._zone(c)]
+            if source and source not in {device for device, _ in of_door}:
+                of_door.append((source, None))
+            on = [device for device, state in of_door if state]
+            dark = [device for device, state in of_door if state is None]
             if on:
                 active[door] = on[0]
             elif dark and not unseen:
@@ -133,7 +165,7 @@ class Fire:
             self._keep(door)
         if done:
             log.warning("fire: reset of %s", ", ".join(done))
-            self._save()
+            self._file.save()
         if not self.latched:
             self.ledger.health.cleared([Notice.FIRE])
         self.ledger.audit("fire.reset", "done" if done else "refused", " ".join(done or [*active, *unknown]))
@@ -141,46 +173,59 @@ class Fire:
 
     async def saved(self, limit: float) -> bool:
         """Whether the latch as it is now is written down within `limit` seconds."""
-        if self.file is not None and self._unsaved.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limit):
-                    await self._saved.wait()
-        return self.file is not None and not self._unsaved.is_set()
+        return await self._file.saved(limit)
 
     async def close(self) -> None:
         """End all work. Locks stay as they are."""
-        tasks = [*self._tasks.values(), *([self._saver] if self._saver else [])]
+        tasks = [*self._tasks.values(), *self._leaving]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._file.close()
 
     def _zone(self, contact: Contact) -> list[str]:
         return list(self.doors) if contact.door == EVERY_DOOR else [d for d in self.doors if d == contact.door]
 
     # orders
 
-    def _keep(self, door: str) -> None:
-        """See that the lock of a door is as the latch says, at once."""
+    def _keep(self, door: str, *, anew: bool = False) -> None:
+        """See that the lock of a door is as the latch says: at once, or after the order that is under way.
+
+        `anew`: in its place. A driver takes the orders of a lock one after another, and drops one that has not begun
+        when nobody waits for it, so that the last is the one that counts.
+        """
         self._wake.setdefault(door, asyncio.Event()).set()
+        if door in self.latched:
+            self._held.add(_lock(self.doors[door]))
+        if anew and (old := self._tasks.pop(door, None)) is not None:
+            old.cancel()
+            self._leaving.add(old)
+            old.add_done_callback(self._leaving.discard)
         if door not in self._tasks:
             self._tasks[door] = asyncio.create_task(self._work(self.doors[door]), name=f"fire {door}")
 
     async def _work(self, door: Door) -> None:
-        wake, told = self._wake[door.id], None
+        wake, told, me = self._wake[door.id], None, asyncio.current_task()
+        longest = self.order_s  # whatever was ordered before is void then, and has not had the last word
         while True:
             wake.clear()
             released = door.id in self.latched
             order, outcome, wait = await self._once(door, Action.HOLD if released else Action.RELEASE)
+            if self._tasks.get(door.id) is not me:
+                return
             if (released, outcome) != told:
                 told = (released, outcome)
                 self._told(order, outcome)
             over = outcome in (Outcome.EXECUTED, Outcome.REFUSED_BY_DEVICE)  # refused: what knows no hold needs no end
             if over and not released and door.id not in self.latched:
                 del self._tasks[door.id], self._wake[door.id]
+                self._held.discard(_lock(door))
+                self._file.save()
                 return
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(min(wait, longest)):
                     await wake.wait()
+            longest = RENEW_S
 
     async def _once(self, door: Door, action: Action) -> tuple[Order, Outcome, float]:
         """One order and how long it lasts; a lock that knows no hold gets an opening instead."""
@@ -201,6 +246,11 @@ class Fire:
     async def _execute(self, order: Order) -> Outcome:
         try:
             return await self.execute(order)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return Outcome.NOT_SENT  # a future inside the driver was cancelled, not this
         except Exception:  # whatever broke: the door is still to be released
             log.exception("door %s: order %s failed unexpectedly", order.door, order.id)
             return Outcome.NOT_SENT
@@ -213,46 +263,6 @@ class Fire:
         self.ledger.health.ordered(order.door, outcome)
         self.ledger.acted(order, outcome, Reason.FIRE_RELEASE)
 
-    # the file
 
-    def _save(self) -> None:
-        """Write the latch down, beside the orders; as long as that fails it is tried again."""
-        if self.file is None:
-            return
-        self._unsaved.set()
-        self._saved.clear()
-        if self._saver is None or self._saver.done():
-            self._saver = asyncio.create_task(self._saving(self.file), name="fire latch")
-
-    async def _saving(self, file: Path) -> None:
-        while True:
-            latched = dict(self.latched)
-            try:
-                await asyncio.to_thread(_store, file, latched)
-            except OSError as error:
-                log.warning("fire: the latch is in force, but can not be written down: %s", error)
-                await asyncio.sleep(SAVE_S)
-                continue
-            if latched == self.latched:
-                self._unsaved.clear()
-                self._saved.set()
-                return
-
-
-def _store(file: Path, latched: Mapping[str, str]) -> None:
-    """Keep the latch, or that there is none. Raises OSError."""
-    atomic_write(file, json.dumps({"at": int(time.time()), "doors": latched}).encode())
-
-
-def _load(file: Path, doors: Mapping[str, Door]) -> dict[str, str]:
-    """The latch of the last run. A file that can not be read may be a latch: then every door is released."""
-    try:
-        latched = json.loads(file.read_bytes())["doors"]
-        return {str(door): str(latched[door]) for door in doors if door in latched}
-    except FileNotFoundError:
-        return {}
-    except NotADirectoryError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.error("fire: %s can not be read, so every door is released until a reset: %s", file, error)  # noqa: TRY400
-        return dict.fromkeys(doors, "")
+def _lock(door: Door) -> Lock:
+    return door.lock, door.channel
