@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 
 import pytest
 
-from lintel.edge import daemon, fire
+from lintel.edge import daemon, fire, storeless
 from lintel.edge.control import call
 from lintel.edge.errors import StoreError
 from lintel.edge.inlet import Inlet
 from lintel.edge.model import Method, Reading
+from lintel.edge.store import Store, standin, state_key
 from tests.abuse.test_fire import no_database_at_the_start, no_key_at_the_start, nothing, scene
 from tests.abuse.wired import LIMIT, Wired
 from tests.edge.drivers.contract import until
@@ -64,6 +66,146 @@ def test_a_latch_that_could_not_be_read_at_the_start_counts_when_it_can(tmp_path
         assert site.running.gate.fire.released("gate") is not reset
 
     scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
+
+
+def lockdown(on):
+    return {"groups": [], "on": on}
+
+
+async def begun_again(site):
+    first = site.running
+    (site.state / "damaged").unlink()
+    await until(lambda: site.running is not first, LIMIT)
+    await until(lambda: all(r.keeper.state == "up" for r in site.running.lines), LIMIT)
+
+
+async def locked_down_without_a_store(site):
+    answer = await asyncio.to_thread(call, site.state, "lockdown", lockdown(True))
+    assert (answer["lockdown"], answer["durable"]) == (["public"], False)
+    await begun_again(site)
+    return site.running.store.allowlist.site().lockdown
+
+
+def test_a_lockdown_that_was_ordered_without_a_store_is_in_force_and_durable_with_it(tmp_path, monkeypatch):
+    async def body(site):
+        assert await locked_down_without_a_store(site) == {"public"}
+        await until(lambda: not site.running.store.allowlist.lockdown.waiting(), LIMIT)
+        await site.stop()
+        told = [e.detail for e in site.journal() if e.type == "lockdown"]
+        assert told == ["public", "public: said while there was no store"]
+        await site.start()
+        assert site.running.store.allowlist.site().lockdown == {"public"}
+
+    scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
+
+
+def test_control_a_build_that_forgets_the_lockdown_is_found(tmp_path, monkeypatch):
+    real = storeless.gathered
+    monkeypatch.setattr(storeless, "gathered", lambda *args: replace(real(*args), lockdown={}))
+
+    async def body(site):
+        assert await locked_down_without_a_store(site) == frozenset()
+
+    scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
+
+
+def test_a_lockdown_that_was_lifted_without_a_store_is_lifted_with_it(tmp_path, monkeypatch):
+    """It was stored before; who ordered one and lifted it again has lifted it."""
+
+    async def before(site):
+        store = Store.open(site.state, state_key(site.state))
+        assert await store.allowlist.set_lockdown({"public"}, on=True)
+        await store.close()
+        await no_store_for_now(site, monkeypatch)
+
+    async def body(site):
+        for on in (True, False):
+            await asyncio.to_thread(call, site.state, "lockdown", lockdown(on))
+        site.let_in()
+        await begun_again(site)
+        assert site.running.store.allowlist.site().lockdown == frozenset()
+        assert await site.present("r1") == "granted"
+
+    scene(body, tmp_path, monkeypatch, before=before)
+
+
+def test_control_a_lockdown_that_nobody_lifts_is_there_with_the_store(tmp_path, monkeypatch):
+    async def before(site):
+        store = Store.open(site.state, state_key(site.state))
+        assert await store.allowlist.set_lockdown({"public"}, on=True)
+        await store.close()
+        await no_store_for_now(site, monkeypatch)
+
+    async def body(site):
+        site.let_in()
+        await begun_again(site)
+        assert await site.present("r1") == "lockdown"
+
+    scene(body, tmp_path, monkeypatch, before=before)
+
+
+async def no_store_for_now(site, monkeypatch):
+    """Whatever opens the store fails until `site.let_in()`, with what no disk explains."""
+    real, away = Store.open, [True]
+
+    def failing(path, *args, **kwargs):
+        if away[0] and path == site.state:
+            raise MemoryError("not enough of it")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Store, "open", failing)
+    (site.state / "damaged").touch()
+    site.let_in = lambda: away.__setitem__(0, False)
+
+
+def test_whatever_breaks_while_the_store_is_looked_for_exits_and_fire_go_on(tmp_path, monkeypatch, caplog):
+    async def before(site):
+        await no_store_for_now(site, monkeypatch)
+
+    async def body(site):
+        first = site.running
+        await until(lambda: "the store can not be looked at" in caplog.messages, LIMIT)
+        await asyncio.sleep(0.5)  # two more turns
+        assert site.running is first
+        assert caplog.messages.count("the store can not be looked at") == 1
+        site.fire()
+        await site.released()
+        site.let_in()
+        await begun_again(site)
+        assert site.running.gate.fire.released("gate")
+        assert await site.present("r1") == "fire_release"
+
+    scene(body, tmp_path, monkeypatch, before=before)
+
+
+def test_a_journal_of_the_time_without_a_store_that_can_not_be_read_ends_nothing(tmp_path, monkeypatch):
+    def failing(store):
+        raise MemoryError
+
+    monkeypatch.setattr(standin, "events", failing)
+
+    async def body(site):
+        assert await locked_down_without_a_store(site) == {"public"}
+
+    scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
+
+
+def test_a_panel_that_is_not_heard_keeps_its_doors_released(tmp_path, monkeypatch):
+    """Its chip does not come back after the restart; a reset by somebody who has not looked does not go past it."""
+
+    async def body(site):
+        site.fire()
+        await site.released()
+        await site.stop()
+        (site.state / fire.FILE).write_text('{"doors": {"gate": ""}}')
+        site.chips["inputs"].unplug()
+        await site.start(up=False)
+        assert site.running.gate.fire.reset().unknown == {"gate": "panel"}
+        site.fire(False)
+        site.chips["inputs"].plug()
+        await until(lambda: site.running.gate.fire.reset().doors == ("gate",), LIMIT)
+
+    scene(body, tmp_path, monkeypatch)
 
 
 def test_without_a_store_no_device_is_told_that_its_record_is_kept(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """One TOML file: every mistake at once, with its key and what was expected; passwords only by name."""
 
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from lintel.edge.cli.options import DEFAULT_STATE
 from lintel.edge.config import Config, load, password
 from lintel.edge.errors import ConfigError, LintelError
+from lintel.edge.model import ContactKind
+from lintel.edge.profiles import builtin
+from lintel.edge.storeless import must_run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gateway.toml"
 
@@ -231,6 +235,88 @@ def test_nothing_but_a_fire_input_is_of_every_door(tmp_path):
     for profile in ("gpio-exit", "gpio-strike", "generic-cr"):
         found = mistakes(wired(tmp_path, ("gpio-fire-nc", profile)))
         assert found["device[3].door" if "device[3].door" in found else "device[2].door"].startswith("expected the id")
+
+
+OSDP_FIRE = """\
+[[osdp.input]]
+number = 2
+kind = "fire"
+"""
+OSDP = """\
+profile_dir = "models"
+[[line]]
+id = "bus"
+driver = "osdp"
+path = "/dev/ttyS9"
+[[device]]
+id = "reader"
+line = "bus"
+profile = "with-fire"
+address = "1"
+door = "gate"
+"""
+
+
+def with_reader(tmp_path, *, extra=OSDP_FIRE, door="gate"):
+    """The example with an OSDP reader whose own inputs are an exit button, unless left out, and a fire panel."""
+    profile = (resources.files("lintel") / "firmware_profiles/osdp-generic.toml").read_text("utf-8")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/with-fire.toml").write_text(
+        profile.replace('name = "osdp-generic"', 'name = "with-fire"').replace("[[sample]]", f"{extra}[[sample]]", 1)
+    )
+    head, rest = OSDP.split("\n", 1)
+    return written(
+        tmp_path, ("[site]", f"{head}\n[site]"), ("[[door]]", rest.replace('"gate"', f'"{door}"') + "[[door]]")
+    )
+
+
+@pytest.mark.parametrize("kind", ["fire", "exit"])
+def test_an_exit_or_a_fire_input_of_a_reader_has_to_work_without_a_store(tmp_path, kind):
+    assert not must_run(load(written(tmp_path)))
+    assert must_run(load(with_reader(tmp_path, extra=OSDP_FIRE.replace("fire", kind))))
+
+
+def test_a_reader_whose_inputs_are_neither_need_not_work_without_a_store(tmp_path):
+    assert not must_run(load(with_reader(tmp_path, extra=OSDP_FIRE.replace("fire", "door"))))
+
+
+def test_a_reader_with_a_fire_input_has_a_door_of_its_own(tmp_path):
+    """Its cards are presented there."""
+    found = mistakes(with_reader(tmp_path, door="*"))
+    assert list(found.items()) == [
+        ("device[2].door", "expected the id of a [[door]]: '*' is for what is a fire input and nothing else")
+    ]
+
+
+def test_every_profile_tells_its_contacts():
+    """What a driver states is in the list: else it counts nowhere."""
+    contacts = {name: {kind for kind, _ in profile.spec.contacts} for name, profile in builtin().items()}
+    assert {name for name, kinds in contacts.items() if ContactKind.FIRE in kinds} == {"gpio-fire-nc"}
+    assert {name for name, kinds in contacts.items() if ContactKind.EXIT in kinds} == {
+        "gpio-exit",
+        "osdp-generic-relay",
+    }
+    assert {builtin()[name].driver for name, kinds in contacts.items() if kinds} == {"gpio", "osdp"}
+
+
+SECOND_DOOR = """\
+[[door]]
+id = "side"
+groups = ["public"]
+lock = "gate-face"
+"""
+
+
+def test_two_doors_have_two_locks(tmp_path):
+    """Who may pass one would open the other."""
+    found = mistakes(written(tmp_path, ("[[door]]", SECOND_DOOR + "[[door]]")))
+    assert found == {"door[1].lock": "expected a lock and channel of its own: side has the same"}
+
+
+def test_two_channels_of_a_device_are_two_locks(tmp_path):
+    two = SECOND_DOOR + "channel = 1\n"
+    found = mistakes(written(tmp_path, ("[[door]]", two + "[[door]]")))
+    assert list(found) == ["door[0].channel"], "this device has one; but it is not the same lock"
 
 
 def test_lines_of_a_chip_have_an_address_used_once(tmp_path):

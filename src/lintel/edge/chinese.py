@@ -66,6 +66,10 @@ PHRASES: Final = DEVICES | {
     "an address used once on its line": "同一线路上只使用一次的地址",
     "a serial port used once": "只用于一条线路的串口",
     "the id of a [[{}]]: there is none": "一个 [[{}]] 的 id:目前一个也没有",
+    "the id of a [[door]]: '*' is for what is a fire input and nothing else": (
+        "一个 [[door]] 的 id:'*' 只用于仅作消防输入的设备"
+    ),
+    "a lock and channel of its own: {} has the same": "单独使用的门锁和通道:{} 已使用同一个",
     "the id of a [[{}]]: {}": "一个 [[{}]] 的 id:{}",
     "a device that opens doors: its profile has no command 'open'": "能开门的设备:其档案没有 open 指令",
     "0, or no such key: the command 'open' of {} names no channel": "0,或不写此键:{} 的 open 指令不带通道",

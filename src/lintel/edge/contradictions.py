@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from lintel.edge.errors import ConfigError, Mistake
-from lintel.edge.model import EVERY_DOOR
+from lintel.edge.model import EVERY_DOOR, ContactKind
 from lintel.edge.profiles import Profile, find
-from lintel.edge.profiles.gpio import GpioSpec
 from lintel.edge.schedules import zone
 from lintel.edge.tables import Row, rows_at, table_at, text_at
 
@@ -64,14 +63,15 @@ def contradictions(table: Row, base: Path) -> Iterator[Mistake]:
     for kind, key, target in _REFERENCES:
         known = sorted(by_id[target].keys() - {""})
         for part in parts[kind]:
-            if key == "door" and part.text(key) == EVERY_DOOR and _is_fire(models, part):
-                continue
-            if part.text(key) and part.text(key) not in known:
+            if key == "door" and part.text(key) == EVERY_DOOR:
+                yield from _everywhere(models, part)
+            elif part.text(key) and part.text(key) not in known:
                 yield part.mistake(key, f"the id of a [[{target}]]: {', '.join(known) or 'there is none'}")
     for device in parts["device"]:
         yield from _profile(models, device, by_id["line"].get(device.text("line")))
     for door in parts["door"]:
         yield from _lock(models, door, by_id["device"].get(door.text("lock")))
+    yield from _shared(parts["door"])
     yield from _lines(parts["line"], parts["device"], set(by_id["line"]))
 
 
@@ -109,10 +109,25 @@ def _profile(models: _Models, device: _Part, line: _Part | None) -> Iterator[Mis
         yield device.mistake("profile", f"a profile for {line.text('driver')}; {profile.name} is for {profile.driver}")
 
 
-def _is_fire(models: _Models, device: _Part) -> bool:
-    """Whether a device is a fire input: only that may be of every door."""
+def _everywhere(models: _Models, device: _Part) -> Iterator[Mistake]:
+    """Of every door may only be what is a fire input and nothing else: a card, an exit or a tamper has its own door."""
     profile = models.of(device) if device.text("profile") else None
-    return isinstance(profile, Profile) and isinstance(profile.spec, GpioSpec) and profile.spec.role == "fire"
+    if not isinstance(profile, Profile):
+        return  # that is told
+    if {kind for kind, _ in profile.spec.contacts} != {ContactKind.FIRE}:
+        yield device.mistake("door", "the id of a [[door]]: '*' is for what is a fire input and nothing else")
+
+
+def _shared(doors: Sequence[_Part]) -> Iterator[Mistake]:
+    """Two doors at one lock: who may pass one would open the other, and what fire released would be locked for it."""
+    seen: dict[tuple[str, object], str] = {}
+    for door in doors:
+        lock, channel = door.text("lock"), door.row.get("channel", 0)
+        if not lock or not isinstance(channel, int):
+            continue
+        if (other := seen.get((lock, channel))) is not None:
+            yield door.mistake("lock", f"a lock and channel of its own: {other} has the same")
+        seen.setdefault((lock, channel), door.text("id"))
 
 
 def _lock(models: _Models, door: _Part, lock: _Part | None) -> Iterator[Mistake]:

@@ -12,15 +12,14 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
-from lintel.edge import fire
+from lintel.edge import fire, storeless
 from lintel.edge.answers import Answers
 from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_synced
 from lintel.edge.config import Config, password
@@ -34,7 +33,8 @@ from lintel.edge.line_tables import CameraLine, LineTable, MqttLine
 from lintel.edge.lines import build_line
 from lintel.edge.model import (
     ClockState,
-    Event,
+    Contact,
+    ContactKind,
     Fact,
     Instant,
     Method,
@@ -45,6 +45,7 @@ from lintel.edge.model import (
 )
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, standin, state_key, state_lock
+from lintel.edge.storeless import Carried, must_run
 from lintel.edge.supervisor import Keeper
 from lintel.edge.witness import Witness
 
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 LOCAL_LIMIT = 0.5
 BROKER_LIMIT = 4.0
 """Longest wait between two attempts at a line, in seconds."""
+SETTLE = 10.0
+"""Seconds that a lock may take, from the last moment to begin, until it says what became of an order: a motor is slow."""
 TICK = 5.0
 """Seconds between self-checks; the watchdog is fed from here, after a real decision."""
 SAVE = 60.0
@@ -62,19 +65,6 @@ TEND = 1800.0
 REOPEN = 10.0
 """Seconds between attempts to open the store, where the gateway runs without it."""
 CLOCK_FILE = "clock.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """What a gateway without a store hands to the one after it: its events, and the doors that fire has released.
-
-    `over`: those that an operator has reset meanwhile. Any other that the file names was released before, and it may be
-    that the file could not be read until now.
-    """
-
-    events: Sequence[Event]
-    latched: Mapping[str, str]
-    over: frozenset[str] = frozenset()
 
 
 class Daemon:
@@ -125,15 +115,19 @@ class Daemon:
             doors, self.store, witness, self.clock, self._execute, self.health, fire_file=state / fire.FILE
         )  # fmt: skip
         if self._before is not None:
-            stored = {d: s for d, s in self.gate.fire.latched.items() if d not in self._before.over}
-            self.gate.fire.latched = stored | {d: s for d, s in self._before.latched.items() if d in doors}
+            self.gate.fire.carry(self._before.latch, self._before.over)
         self.lines = [self._line(table) for table in self.config.line]
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
+        self.gate.fire.expect(
+            Contact(d.id, kind, None, d.door, number)
+            for r in self.lines for d in r.devices for kind, number in d.profile.spec.contacts
+            if kind is ContactKind.FIRE
+        )  # fmt: skip
         self.lists = lists_of(self.config, self.lines, self.store, self.clock, self.digest, self.gate.ledger)
         for notice, detail in self.store.notices:
             self.gate.ledger.report(Fact(notice, detail=detail))
-        for event in self._before.events if self._before is not None else ():
-            self.gate.ledger.note(event)
+        if self._before is not None:
+            storeless.keep(self._before, self.store, self.gate)
 
     def _open(self, state: Path) -> bytes:
         """Open the store, or what stands in for it; its key."""
@@ -143,10 +137,13 @@ class Daemon:
             key = state_key(state)
             self.store = Store.open(state, key, on_notice=self._notice, loop=asyncio.get_running_loop())
             return key
-        except (StoreError, OSError) as error:
+        except Exception as error:  # whatever it is: what has to work without a store works
             if getattr(error, "word", "") == "state_locked" or not must_run(self.config):
                 raise
-            log.error("no store, so nobody is let in; exit buttons and fire inputs work: %s", error)  # noqa: TRY400
+            bug = not isinstance(error, StoreError | OSError)
+            log.error(  # noqa: TRY400
+                "no store, so nobody is let in; exit buttons and fire inputs work: %s", error, exc_info=bug
+            )
             self._durable = False
             folder = self._cleanup.enter_context(standin.place())
             self.store, key = standin.open_in(folder, self._notice, str(error))
@@ -176,11 +173,11 @@ class Daemon:
             self.gate.ledger.report(Fact(notice, detail=detail))
 
     async def _execute(self, order: Order) -> Outcome:
-        """Route an order to the line of its device; a driver that overruns the deadline leaves the outcome unknown."""
+        """Route an order to the line of its device; one that overruns even `SETTLE` leaves the outcome unknown."""
         driver = self._by_device[order.device]
         left = order.deadline - self.clock.now().mono
         try:
-            async with asyncio.timeout(max(0.0, left) + 0.1):
+            async with asyncio.timeout(max(0.0, left) + SETTLE):
                 return await driver.execute(order)
         except TimeoutError:
             return Outcome.UNKNOWN_OUTCOME
@@ -232,9 +229,7 @@ class Daemon:
             await _cancel([*doors, *care])
         if self.after is not None:
             await self._acknowledge()
-            self.after = Carried(
-                standin.events(self.store), dict(self.gate.fire.latched), frozenset(self.gate.fire.over)
-            )
+            self.after = storeless.gathered(self.store, self.gate)
         _save_mark(self.config.state_dir, self.clock.mark())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -248,14 +243,11 @@ class Daemon:
 
     async def _reopen(self) -> None:
         """Without a store: look whether it can be opened, and then end this run for one that has it."""
-        notices = None
-        while notices is None:
-            await asyncio.sleep(REOPEN)
-            notices = await asyncio.to_thread(standin.found, self.config.state_dir)
+        notices = await storeless.found(self.config.state_dir, REOPEN)
         for notice, detail in notices:
             self.gate.ledger.report(Fact(notice, detail=detail))
         log.warning("the store can be opened: the gateway begins again with it")
-        self.after = Carried((), {})
+        self.after = Carried()
         self.stop()
 
     async def _tick(self) -> None:
@@ -296,11 +288,6 @@ class Daemon:
                 log.warning("housekeeping failed: %s", error)
             except Exception:  # a bug in housekeeping must not take the doors down
                 log.exception("housekeeping failed unexpectedly")
-
-
-def must_run(config: Config) -> bool:
-    """Whether something is wired that has to work without a store: an exit button or a fire input."""
-    return any(getattr(config.profile(d).spec, "role", "") in ("exit", "fire") for d in config.device)
 
 
 def _load_mark(state: Path) -> Mark | None:

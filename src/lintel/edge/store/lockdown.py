@@ -21,11 +21,14 @@ class Lockdown:
         self._on_change = on_change
         self._wishes: dict[str, tuple[int, bool]] = {}  # door group -> (turn of the wish, locked)
         self.turn = 0
+        self.said: dict[str, bool] = {}
+        """What an operator said last of each group in this run: what stands in for a store has to pass it on."""
 
     def set(self, groups: Collection[str], *, on: bool) -> "asyncio.Future[bool]":
         """Lock door groups or lift it, now. The future: whether a restart will know it; if not, it is tried again."""
         self.turn += 1
         self._wishes.update((group, (self.turn, on)) for group in groups)
+        self.said |= dict.fromkeys(groups, on)
         return self.store()
 
     def over(self, stored: frozenset[str]) -> frozenset[str]:

@@ -58,7 +58,7 @@ def events(store: Store) -> list[Event]:
 def found(directory: Path) -> list[tuple[Notice, str]] | None:
     """None while the store can not be opened; else what there is to tell of it, such as that it had to be restored.
 
-    Opens it whole and closes it again, so it is not for the loop's own thread.
+    Opens it whole and closes it again, so it is not for the loop's own thread. Raises what no disk explains.
     """
 
     async def attempt() -> list[tuple[Notice, str]]:
