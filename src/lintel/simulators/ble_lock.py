@@ -40,6 +40,7 @@ class LockOptions(PartOptions):
     interval: float = opt(100.0, "milliseconds between advertisements")
     travel: float = opt(0.02, "seconds that the motor turns")
     hold: float = opt(0.3, "seconds that the latch is held back where an order does not say")
+    auto_lock: float = opt(0.0, "seconds after which an unlocked bolt locks by itself (Nuki, Yale); 0: never")
     battery: int = opt(85, "battery, %")
     door: Literal["none", "closed", "open"] = opt("closed", "door sensor: none, closed or open")
 

@@ -211,7 +211,7 @@ class NukiLock(BleLock):
     async def _carry_out(self, link: Link, talk: _Talk, number: int) -> None:
         source = f"user {int.from_bytes(talk.user, 'little')} at {time.monotonic():.3f}"
         self._last, self._trigger = (number, 0xFF), 0
-        good = await self.motor.drive(_ACTIONS[number], source)
+        good = await self.motor.drive(_ACTIONS[number], source, self.options.auto_lock)
         self._last = number, 0 if good else 1
         name = str(self.memory.users[str(int.from_bytes(talk.user, "little"))]["name"]).encode()[:32].ljust(32, b"\0")
         index = len(self.memory.log) + 1
@@ -257,6 +257,8 @@ class NukiLock(BleLock):
 
     def moved(self) -> None:
         """States go to who is connected; for the others the beacon says that there is something new."""
+        if self.motor.bolt == "locking" and not self.motor.busy:  # by itself
+            self._last, self._trigger = (2, 0), 6
         talking = {link: talk for link, talk in self._talks.items() if talk.user}
         for link, talk in talking.items():
             self._say(link, talk, wire.STATES, self._states())

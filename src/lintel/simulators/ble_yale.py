@@ -215,7 +215,7 @@ class YaleLock(BleLock):
             self.start(self._carry_out(link, opcode, action))
 
     async def _carry_out(self, link: Link, opcode: int, action: Action) -> None:
-        good = await self.motor.drive(action, f"opcode {opcode:02x} at {time.monotonic():.3f}")
+        good = await self.motor.drive(action, f"opcode {opcode:02x} at {time.monotonic():.3f}", self.options.auto_lock)
         self._normal(link, normal_frame(0xBB, opcode, result=_OK if good else _MECHANICAL))
 
     def moved(self) -> None:

@@ -212,7 +212,9 @@ def states(lock, last=2, completion=0):
     ("move", "before", "now", "became"),
     [
         (Move.UNLOCK, states("locked"), states("unlocked", 1), Became.DONE),
-        (Move.UNLOCK, states("locked"), states("locked"), Became.NEVER),
+        (Move.UNLOCK, states("locked", 3), states("locked", 3), Became.NEVER),
+        (Move.UNLOCK, states("locked"), states("locked"), Became.UNKNOWN),  # it may have locked again by itself
+        (Move.UNLOCK, states("locked", 1), states("locked", 1), Became.UNKNOWN),  # once more, and a hand locked it
         (Move.UNLOCK, states("locked"), states("locked", 1, 1), Became.REFUSED),
         (Move.UNLOCK, states("locked", 1), states("jammed", 1, 1), Became.REFUSED),
         (Move.UNLOCK, states("unlocked", 1), states("unlocked", 1), Became.DONE),
@@ -221,14 +223,17 @@ def states(lock, last=2, completion=0):
         (Move.UNLOCK, None, states("unlocked"), Became.DONE),
         (Move.LOCK, states("unlocked", 1), states("locked", 2), Became.DONE),
         (Move.LOCK, states("unlocked", 1), states("unlocked", 1), Became.NEVER),
+        (Move.LOCK, states("unlocked"), states("unlocked"), Became.UNKNOWN),  # a hand has opened it, once or twice
         (Move.UNLATCH, states("locked"), states("unlatched", 3), Became.DONE),
         (Move.UNLATCH, states("locked"), states("unlocked", 3), Became.DONE),
-        (Move.UNLATCH, states("locked"), states("locked"), Became.NEVER),
+        (Move.UNLATCH, states("locked", 1), states("locked", 1), Became.NEVER),
+        (Move.UNLATCH, states("locked"), states("locked"), Became.UNKNOWN),
         (Move.UNLATCH, states("unlocked", 3), states("unlocked", 3), Became.UNKNOWN),  # once more, or not
         (Move.UNLATCH, states("unlocked", 3), states("unlocked", 3, 0xFF), Became.UNKNOWN),
         (Move.UNLATCH, states("locked", 3), states("unlocked", 3), Became.UNKNOWN),  # a hand may have turned it
         (Move.LOCK_N_GO, states("unlocked", 1), states("unlocked", 1), Became.UNKNOWN),
         (Move.LOCK_N_GO, states("locked"), states("locked", 4), Became.DONE),
+        (Move.LOCK_N_GO, states("locked", 4), states("locked", 4), Became.UNKNOWN),  # it went, and locked
     ],
 )
 def test_what_the_states_prove(move, before, now, became):
@@ -240,8 +245,11 @@ def test_what_the_states_prove(move, before, now, became):
     st.sampled_from(["locked", "unlocked", "unlatched", "unknown", "jammed"]), st.sampled_from([1, 2, 3, 4, 5]),
     st.sampled_from([0, 1, 0xFF]),
 )  # fmt: skip
-def test_never_is_said_only_where_nothing_has_changed(move, before, last, now, now_last, completion):
+def test_never_is_said_only_where_nothing_has_changed_and_the_last_action_tells(
+    move, before, last, now, now_last, completion
+):
     was, is_ = states(before, last), states(now, now_last, completion)
     if m.judge(move, was, is_).became is Became.NEVER:
         assert was == is_
         assert (now == "locked") == (move is not Move.LOCK)
+        assert last not in (m.ACTIONS[move], m.ACTIONS[Move.LOCK])

@@ -10,10 +10,22 @@ import pytest
 
 from lintel.edge.ble import lintel_lock as core
 from lintel.edge.ble.words import Became, Moved
-from lintel.edge.drivers import ble_operation, ble_session
+from lintel.edge.drivers import ble_lintel, ble_operation, ble_session
 from lintel.edge.errors import Lost
 from lintel.edge.model import Action, Outcome
-from tests.edge.drivers.ble_rig import Inlet, a_few_at_a_time, lintel_locks, order, play, ready, running, until
+from lintel.simulators import ble_backend
+from tests.edge.drivers.ble_rig import (
+    Inlet,
+    a_few_at_a_time,
+    lintel_locks,
+    nuki_rig,
+    order,
+    play,
+    ready,
+    running,
+    until,
+    yale_rig,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +132,86 @@ def test_b6_control_who_repeats_without_asking_opens_twice(monkeypatch):
         assert rig.turns() == ["unlock", "unlock"]
 
     play(scene, weak="rate")
+
+
+@pytest.mark.parametrize("kind", [nuki_rig, yale_rig])
+def test_b6_a_lock_that_has_locked_again_by_itself_is_not_opened_twice(kind):
+    """It stands as it stood before, its last action is to have locked, and it did open."""
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            assert await driver.execute(order(Action.RELEASE, within=10)) is Outcome.EXECUTED
+            await until(lambda: driver._locks["lock"]._look_at > time.monotonic(), 5.0)  # nothing else is to be done
+            writes = 1 if kind is yale_rig else 2  # a challenge is fetched first
+            rig.air.cut(rig.address, "write_answer", nth=writes)
+            rig.air.mute(rig.address)
+            doing = asyncio.create_task(driver.execute(order(within=10, name="o2")))
+            await until(lambda: rig.lock.motor.returns and rig.lock.motor.bolt == "locked", 5.0)
+            rig.air.back(rig.address)
+            assert await doing is Outcome.UNKNOWN_OUTCOME
+        assert rig.turns() == ["lock", "unlock"]
+
+    play(scene, kind, spec={"open": "unlock"}, auto_lock=0.1)
+
+
+def test_a_command_in_pieces_is_broken_off_when_it_is_too_late(monkeypatch):
+    monkeypatch.setattr(ble_backend, "MTU", 23)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            driver._locks["lock"]._session.talk._clock_set = False
+            rig.air.slow[rig.address] = 0.2
+            pieces = []
+            rig.air.taps.append(
+                lambda pdu: pieces.append(pdu.value) if (pdu.op, pdu.uuid) == ("write", core.TX) else None
+            )
+            assert await driver.execute(order(within=0.6, name="late")) is Outcome.NOT_SENT
+            await until(lambda: rig.air.adapter.links == 0, 5.0)
+            assert 1 <= len(pieces) < 4
+            del rig.air.slow[rig.address]
+            assert await driver.execute(order(within=10, name="o2")) is Outcome.EXECUTED
+        assert rig.turns() == ["unlock"]
+
+    play(scene, lifetime=10_000)
+
+
+def test_control_a_command_in_pieces_that_is_not_watched_opens_late(monkeypatch):
+    monkeypatch.setattr(ble_backend, "MTU", 23)
+
+    async def blind(self, message, command):
+        command.handed = True
+        await self.say(message)
+        return True
+
+    monkeypatch.setattr(ble_lintel._Wire, "order", blind)
+
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            driver._locks["lock"]._session.talk._clock_set = False  # a lock with a clock would refuse it by itself
+            rig.air.slow[rig.address] = 0.2
+            late = order(within=0.6, name="late")
+            await driver.execute(late)
+        assert rig.turns() == ["unlock"]
+        assert rig.lock.motor.turns[0].t > late.deadline
+
+    play(scene, lifetime=10_000)
+
+
+@pytest.mark.parametrize(("announced", "believed"), [(0, 1.0), (900, 1.0), (5000, 5.0), (65_000, 10.0)])
+def test_a_challenge_lives_one_to_ten_seconds_whatever_the_lock_says(announced, believed):
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await ready(driver)
+            asked = []
+            rig.air.taps.append(lambda pdu: asked.append(pdu) if (pdu.op, pdu.uuid) == ("write", core.TX) else None)
+            await asyncio.sleep(0.3)
+            assert len(asked) < 5, "it is asked without pause"
+            talk = driver._locks["lock"]._session.talk
+            assert await talk.prepare() == believed - ble_lintel.STALE_S
+
+    play(scene, lifetime=announced)
 
 
 def test_a_repeated_command_moves_nothing_and_tells_its_result():

@@ -177,8 +177,9 @@ _REACHED: Final[dict[Move, tuple[str, ...]]] = {
 def judge(move: Move, before: States | None, now: States) -> Moved:
     """What became of a command whose answer was lost, by the states before and after; the motor stands.
 
-    Done: the wanted state, or this action as the last one completed where it was not before. Never: nothing at all has
-    changed, and it would have. Else nobody knows.
+    Done: the wanted state, or this action as the last one completed where it was not before. Never: it stands as before
+    and its last action is that of before, which is neither this one nor to lock: a lock that was opened and has locked
+    again by itself, as its owner may have set it, stands as before too. Else nobody knows.
     """
     seen = now.seen()
     there_before = before is not None and before.lock in _REACHED[move]
@@ -192,6 +193,7 @@ def judge(move: Move, before: States | None, now: States) -> Moved:
         became = {0: Became.DONE, 0xFF: Became.UNKNOWN}.get(now.completion or 0, Became.REFUSED)
         return Moved(became, seen, f"completion {now.completion:02x}" if now.completion else "")
     same = (now.lock, now.last_action, now.completion) == (before.lock, before.last_action, before.completion)
-    if same and now.lock == ("locked" if move is not Move.LOCK else "unlocked"):
+    telling = now.last_action not in (ACTIONS[move], ACTIONS[Move.LOCK])
+    if same and telling and now.lock == ("locked" if move is not Move.LOCK else "unlocked"):
         return Moved(Became.NEVER, seen)
     return Moved(Became.UNKNOWN, seen, "the states before and after do not tell")

@@ -73,7 +73,7 @@ class Moved:
 
 @dataclass(slots=True)
 class Command:
-    """One state-changing command. Its bytes leave only while `still()`; `handed` is set just before they do.
+    """One state-changing command. Its bytes leave only while `still()`; `handed` is set just before the last of them.
 
     `id` is the same for every try of one order, so that a lock that keeps ids moves once. `hold_s`: how long a lock
     that locks again by itself stays open, 0 its own default. `not_after`: Unix seconds after which it is void, 0 none.

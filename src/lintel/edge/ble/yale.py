@@ -185,12 +185,16 @@ _REACHED: Final = {
 
 
 def judge(move: Move, before: Seen | None, now: Seen) -> Moved:
-    """What became of a move whose answer was lost, by the lock's status before and after; the motor stands."""
+    """What became of a move whose answer was lost, by the lock's status before and after; the motor stands.
+
+    Never only of locking: a lock stands locked again after an opening too, where its auto lock is on, which it does not
+    tell; none unlocks by itself.
+    """
     there_before = before is not None and before.lock in _REACHED[move]
     if now.lock in _REACHED[move] and (move is not Move.UNLATCH or not there_before):
         return Moved(Became.DONE, now)
     if now.lock == "jammed":
         return Moved(Became.REFUSED, now, "jammed")
-    if before is not None and before.lock == now.lock == ("unlocked" if move is Move.LOCK else "locked"):
+    if move is Move.LOCK and before is not None and before.lock == now.lock == "unlocked":
         return Moved(Became.NEVER, now)
     return Moved(Became.UNKNOWN, now, "the status before and after does not tell")

@@ -25,6 +25,9 @@ CHATTER: Final = 200
 """States that nobody asked for, between two questions."""
 STALE_S: Final = 0.5
 """A challenge is not used in the last moments of its life: the lock counts by its own clock (s)."""
+SHORTEST_S: Final = 1.0
+LONGEST_S: Final = 10.0
+"""What is believed of a life that a lock announces (s): else it would be asked without pause, or a stale one used."""
 
 T = TypeVar("T", bound=m.Message)
 
@@ -105,6 +108,19 @@ class _Wire:
         for fragment in cut(message, self._size):
             await self.link.write(core.TX, fragment)
 
+    async def order(self, message: bytes, command: Command) -> bool:
+        """Say it while there is time; False: not all of it, and with a part of it the lock can do nothing."""
+        *first, last = cut(message, self._size)
+        for fragment in first:
+            if not command.still():
+                return False
+            await self.link.write(core.TX, fragment)
+        if not command.still():
+            return False
+        command.handed = True
+        await self.link.write(core.TX, last)
+        return True
+
     async def clear(self) -> bytes:
         return await self.link.take(lambda said: said if isinstance(said, bytes) else None, ANSWER_S)
 
@@ -174,7 +190,7 @@ class LintelTalk:
     async def prepare(self) -> float:
         """Keep a challenge ready."""
         challenge = await self._ask(m.GET_CHALLENGE, m.Challenge)
-        life = challenge.lifetime_ms / 1000 - STALE_S
+        life = min(max(challenge.lifetime_ms / 1000, SHORTEST_S), LONGEST_S) - STALE_S
         self._nonce, self._nonce_until = challenge.nonce, self._own.now().mono + life
         return life
 
@@ -189,8 +205,9 @@ class LintelTalk:
         self._link.forget()
         if not command.still():
             return Moved(Became.NEVER, why="too late")
-        command.handed = True
-        await self._say(inner)
+        if not await self._wire.order(self._channel.seal(inner), command):
+            self._link.end(Gone("a command was broken off"))  # its number is used up: this channel is out of step
+            return Moved(Became.NEVER, why="too late")
         said = await self._verdict(command, ANSWER_S)  # of a command that it has had before: the result at once
         if isinstance(said, m.Accepted) and said.status == m.OK:
             said = await self._verdict(command, MOVE_S)

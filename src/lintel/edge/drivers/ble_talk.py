@@ -41,9 +41,10 @@ class Talk(Protocol):
         ...
 
     async def move(self, command: Command) -> Moved:
-        """Send one command and wait for what became of it. Sets `command.handed` just before its bytes leave.
+        """Send one command and wait for what became of it. Sets `command.handed` just before the last bytes leave.
 
-        Raised before that: nothing was sent. Raised after it: nothing is known, `became` of a new session may tell.
+        Raised before that: nothing was sent that the lock can act on. Raised after it: nothing is known, `became` of a
+        new session may tell.
         """
         ...
 
