@@ -337,7 +337,7 @@ async def burning_again(rig, slow):
 def test_a_hold_does_not_wait_for_an_order_that_is_under_way(tmp_path, slow):
     async def body(rig):
         await burning_again(rig, slow)
-        await until(lambda: rig.locks.count("gate", Action.HOLD) == 2)
+        await until(lambda: rig.locks.count("gate", Action.HOLD) == 2, 10)
         if slow is Action.RELEASE:
             await until(lambda: rig.locks.held("gate"))
         rig.locks.let_go.set()
@@ -367,7 +367,7 @@ def test_a_release_that_lands_after_the_hold_has_not_the_last_word(tmp_path):
     async def body(rig):
         rig.gate.fire.order_s, rig.locks.deaf = 0.5, True
         await burning_again(rig, Action.RELEASE)
-        await until(lambda: rig.locks.count("gate", Action.HOLD) == 2)
+        await until(lambda: rig.locks.count("gate", Action.HOLD) == 2, 10)
         await asyncio.sleep(0)
         rig.locks.let_go.set()
         await asyncio.gather(*rig.locks.moving)

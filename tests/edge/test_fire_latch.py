@@ -10,11 +10,14 @@ from lintel.edge.model import Action, Door
 from tests.edge.drivers.contract import until
 from tests.edge.test_fire import on, scene
 
+LIMIT = 20.0
+"""Seconds that a busy disk may take: paid only for what does not happen."""
+
 
 def test_the_latch_outlives_a_restart(tmp_path):
     async def before(rig):
         rig.gate.contact(on(door="gate"))
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
 
     async def after(rig):
         assert rig.gate.fire.released("gate")
@@ -24,7 +27,7 @@ def test_the_latch_outlives_a_restart(tmp_path):
         await until(lambda: rig.locks.held("gate"))
         rig.gate.contact(on(False, door="gate"))
         assert rig.gate.fire.reset().doors == ("gate",)
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
 
     async def at_last(rig):
         assert not rig.gate.fire.latched
@@ -36,7 +39,7 @@ def test_the_latch_outlives_a_restart(tmp_path):
 def test_after_a_restart_an_input_that_was_not_heard_is_no_quiet_one(tmp_path):
     async def before(rig):
         rig.gate.contact(on())
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
 
     async def after(rig):
         assert rig.gate.fire.reset().unknown == {"gate": "panel", "back": "panel"}
@@ -76,7 +79,7 @@ def test_a_latch_that_could_not_be_read_is_written_as_it_is_in_force(tmp_path):
 
     async def body(rig):
         rig.gate.fire.resume()
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
 
     async def after(rig):
         assert set(rig.gate.fire.latched) == {"gate", "back"}
@@ -95,14 +98,14 @@ def test_a_lock_that_was_given_to_another_door_is_told_to_release(tmp_path):
     async def before(rig):
         rig.gate.contact(on(door="gate"))
         await until(lambda: rig.locks.held("gate"))
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
 
     async def after(rig):
         rig.gate.fire.resume()
         await until(lambda: rig.locks.held("gate"))
         await until(lambda: rig.locks.count("back", Action.RELEASE) == 1)
         assert {(o.device, o.action) for o in rig.locks.orders} == {("two", Action.HOLD), ("one", Action.RELEASE)}
-        await until(lambda: written(tmp_path)["held"] == [["two", 0]])
+        await until(lambda: written(tmp_path)["held"] == [["two", 0]], LIMIT)
 
     scene(before, tmp_path, doors=doors(gate="one", back="two"))
     scene(after, tmp_path, doors=doors(gate="two", back="one"))
@@ -119,12 +122,12 @@ def test_a_release_that_the_lock_has_not_had_outlives_a_restart(tmp_path):
         rig.locks.away.add("gate-lock")
         rig.gate.contact(on(False, door="gate"))
         assert rig.gate.fire.reset().doors == ("gate",)
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
 
     async def after(rig):
         assert not rig.gate.fire.released("gate")
         rig.gate.fire.resume()
-        await until(lambda: rig.locks.count("gate", Action.RELEASE) == 1)
+        await until(lambda: rig.locks.count("gate", Action.RELEASE) == 1, LIMIT)
         await until(lambda: written(tmp_path) | {"at": 0} == {"at": 0, "doors": {}, "held": []})
 
     async def at_last(rig):
@@ -149,7 +152,7 @@ def test_a_latch_that_can_not_be_written_is_told_once(tmp_path, monkeypatch, cap
 
     async def body(rig):
         rig.gate.contact(on())
-        await until(lambda: len(tries) > 5)
+        await until(lambda: len(tries) > 5, LIMIT)
 
     scene(body, tmp_path)
     assert sum("can not be written down" in line for line in caplog.messages) == 1
@@ -172,7 +175,7 @@ def test_a_latch_that_can_not_be_written_is_in_force_and_is_written_when_it_can(
         await until(lambda: rig.locks.held("gate", "back"))
         assert not await rig.gate.fire.saved(0.1)
         full[0] = False
-        assert await rig.gate.fire.saved(5)
+        assert await rig.gate.fire.saved(LIMIT)
         assert set(json.loads((tmp_path / fire.FILE).read_bytes())["doors"]) == {"gate", "back"}
 
     scene(body, tmp_path)
