@@ -25,10 +25,13 @@ class Debounce:
         self.level, self._since = level, None
 
     def edge(self, level: bool, at: float) -> None:  # noqa: FBT001  a level is a truth value
-        """The line has another level since `at`, or the same again: what fell back within `period` was nothing."""
+        """The line has another level since `at`, or the same again: what fell back within `period` was nothing.
+
+        An edge may come after a look that saw its level already.
+        """
         if level == self.level:
             self._since = None
-        elif self._since is None:
+        elif self._since is None or at < self._since:
             self._since = at
 
     @property

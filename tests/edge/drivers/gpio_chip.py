@@ -21,6 +21,8 @@ class Chip:
         self.volts, self.seen = {}, []
         self.requests, self.busy = [], set()
         self.there, self.fault = True, None
+        self.now = 0
+        """The kernel's time of the next edges (ns); 0: the real one."""
 
     def request_lines(self, path, config, consumer=None, event_buffer_size=None, output_values=None):
         if not self.there:
@@ -94,7 +96,7 @@ class Request:
         self.number += 1
         self.numbers[at] += 1
         kind = RISING if self.chip.high(at) != s.active_low else FALLING
-        self.events.append(EdgeEvent(kind, time.monotonic_ns(), at, self.number, self.numbers[at]))
+        self.events.append(EdgeEvent(kind, self.chip.now or time.monotonic_ns(), at, self.number, self.numbers[at]))
         del self.events[: -self.size]  # the kernel drops the oldest
         self.wake()
 

@@ -1,9 +1,12 @@
 """Inputs of a GPIO chip: start levels, polarity, debounce, lost edges and storms."""
 
 import asyncio
+import time
 
 import pytest
 
+from lintel.edge.drivers import gpio_bank
+from lintel.edge.drivers.gpio_input import Input
 from lintel.edge.model import EVERY_DOOR, Contact, ContactKind, DoorState
 from tests.edge.drivers.contract import until
 from tests.edge.drivers.gpio_rig import CONTACT, EXIT, FIRE, TAMPER, WIRED, at_work, chip_of, scene
@@ -113,5 +116,125 @@ def test_a_storm_of_edges_is_survived_and_the_last_level_counts(chip):
             await until(lambda: Contact("fire", ContactKind.FIRE, True, EVERY_DOOR) in inlet.contacts)
             await until(lambda: [c for c in inlet.contacts if c.device == "exit"][-1].active)
             assert inlet.ups == 1
+
+    scene(body())
+
+
+# ---- an edge counts from when it happened
+
+
+def played(chip, at, *edges):
+    """Edges of a moment ago, as (ms from now, high): the loop was busy, and reads them all at once."""
+    now = time.monotonic_ns()
+    for ms, high in edges:
+        chip.now = now + ms * 1_000_000
+        chip.wire(at, high)
+    chip.now = 0
+
+
+SOFT = {"debounce": "software", "debounce_ms": 30}
+
+
+@pytest.mark.parametrize("name", ["exit", "fire", "tamper", "contact"])
+def test_what_was_over_before_it_was_read_is_told_where_it_held_long_enough(chip, name):
+    at, rest = WIRED[name][1], name == "exit"
+
+    async def body():
+        async with at_work(name, **{name: SOFT}) as (_, inlet, _):
+            told = inlet.doors if name == "contact" else inlet.contacts
+            before = len(told)
+            played(chip, at, (-400, not rest), (-320, rest))
+            await until(lambda: len(told) == before + 2)
+            assert [t.open if name == "contact" else t.active for t in told[before:]] == [True, False]
+
+    scene(body())
+
+
+def test_a_bounce_of_a_moment_ago_is_none_however_late_it_is_read(chip):
+    async def body():
+        async with at_work("exit", exit=SOFT) as (_, inlet, _):
+            played(chip, EXIT, (-400, False), (-380, True), (-370, False), (-345, True))
+            await asyncio.sleep(0.2)
+            assert [c.active for c in inlet.contacts] == [False]
+
+    scene(body())
+
+
+def test_a_busy_loop_does_not_tell_a_level_that_has_changed_since(chip):
+    """The edge back lies in the kernel's buffer when the time of the first is over."""
+
+    async def body():
+        async with at_work("exit", exit=SOFT) as (_, inlet, _):
+            chip.wire(EXIT, False)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            pressed = time.monotonic_ns()
+            chip.now = pressed + 10_000_000
+            chip.wire(EXIT, True)
+            chip.now = 0
+            asyncio.get_running_loop().remove_reader(chip.requests[0].fd)  # the loop comes to its timers first
+            await asyncio.sleep(0.1)
+            assert [c.active for c in inlet.contacts] == [False]
+
+    scene(body())
+
+
+def test_control_by_the_time_of_reading_that_press_is_lost(chip, monkeypatch):
+    edge = Input.edge
+    monkeypatch.setattr(Input, "edge", lambda self, level, at, now: edge(self, level, now, now))
+    with pytest.raises(AssertionError):
+        test_what_was_over_before_it_was_read_is_told_where_it_held_long_enough(chip, "exit")
+
+
+@pytest.mark.parametrize(("held", "told"), [(False, [False]), (True, [False, True])])
+def test_a_press_of_long_ago_opens_nothing_unless_it_lasts(chip, held, told):
+    """As after the process was stopped for a while: who pressed then has gone."""
+
+    async def body():
+        async with at_work("exit", exit=SOFT) as (_, inlet, _):
+            played(chip, EXIT, (-9000, False), *([] if held else [(-8000, True)]))
+            await asyncio.sleep(0.2)
+            assert [c.active for c in inlet.contacts] == told
+            assert not inlet.facts
+
+    scene(body())
+
+
+def test_a_fire_of_long_ago_counts(chip):
+    async def body():
+        async with at_work("fire") as (_, inlet, _):
+            played(chip, FIRE, (-9000, True), (-8000, False))
+            await until(lambda: [c.active for c in inlet.contacts] == [False, True, False])
+
+    scene(body())
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3, 4])
+def test_of_lost_edges_that_the_kernel_debounced_a_press_is_known(chip, lost):
+    """They alternate: where one was lost or more before this one, the input was active meanwhile."""
+
+    async def body():
+        async with at_work("fire") as (_, inlet, _):
+            (request,) = chip.requests
+            for n in range(lost):
+                chip.wire(FIRE, n % 2 == 0)
+            request.events.clear()
+            chip.wire(FIRE, lost % 2 == 0)
+            await until(lambda: any(c.active for c in inlet.contacts))
+            await until(lambda: inlet.contacts[-1].active is (lost % 2 == 0))
+
+    scene(body())
+
+
+def test_edges_that_another_line_lost_make_all_levels_be_read(chip, monkeypatch):
+    monkeypatch.setattr(gpio_bank, "LOOK_S", 60.0)
+
+    async def body():
+        async with at_work("exit", "fire") as (_, inlet, _):
+            (request,) = chip.requests
+            chip.wire(FIRE, True)
+            request.events.clear()
+            chip.wire(EXIT, False)
+            await until(lambda: Contact("fire", ContactKind.FIRE, True, EVERY_DOOR) in inlet.contacts)
 
     scene(body())

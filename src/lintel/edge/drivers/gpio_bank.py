@@ -1,12 +1,14 @@
 """The requested lines of one GPIO chip: edges become contacts and door positions, orders become levels.
 
-The kernel numbers the edges of a line and drops the oldest when its buffer is full, so a gap in the numbers means that
-the level has to be read. It is read twice a second anyway, which is also how a chip that was unplugged is noticed.
+The kernel numbers and times the edges, and drops the oldest when its buffer is full. A gap in the numbers means that
+the level has to be read; where the kernel debounces, edges alternate, so that what was lost is known as well. Levels
+are read twice a second anyway, which is also how a chip that was unplugged is noticed.
 """
 
 import asyncio
 import errno
-from collections.abc import Callable, Mapping, Sequence
+import select
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from lintel.edge.contacts import Debounce, Pulse
 from lintel.edge.drivers.base import Device, Inlet
+from lintel.edge.drivers.gpio_input import EXIT_S, PER_S, Input
 from lintel.edge.errors import Lost
-from lintel.edge.model import Action, Contact, ContactKind, DoorState, Order, Outcome
+from lintel.edge.model import Action, Contact, ContactKind, DoorState, Fact, Notice, Order, Outcome
 from lintel.edge.profiles.gpio import GpioSpec
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ LOOK_S: Final = 0.5
 """How often all levels are read (s)."""
 BUFFER: Final = 32
 """Edges of one line that the kernel keeps while the loop is busy."""
+FOLD_S: Final = 10.0
+"""A line that chatters is told at most once in this time (s)."""
 
 _WHY: Final = {
     errno.ENOENT: "no chip",
@@ -91,15 +96,15 @@ class Bank:
         self.lost: asyncio.Future[None] = self._loop.create_future()
         by_line = {wire.line: wire for wire in wires}
         self._at = {at: by_line[line] for line, at in zip(request.lines, request.offsets, strict=True)}
-        self._inputs = {
-            at: Debounce(0.0 if w.spec.debounce == "kernel" else w.spec.debounce_ms / 1000)
-            for at, w in self._at.items()
-            if w.spec.hears
-        }
+        self._inputs = {at: _input(w.spec) for at, w in self._at.items() if w.spec.hears}
         self._locks = {w.device.id: (at, w, Pulse()) for at, w in self._at.items() if not w.spec.hears}
         self._numbers: dict[int, int] = {}
+        self._number = 0
+        self._flooded: dict[int, float] = {}
         self._timers: dict[object, asyncio.TimerHandle] = {}
         self._reading = False
+        self._poll = select.poll()
+        self._poll.register(request.fd, select.POLLIN)
 
     @classmethod
     def open(cls, chip: str, wires: Sequence[Wire], inlet: Inlet, released: Callable[[str], bool]) -> Self:
@@ -171,7 +176,10 @@ class Bank:
         except OSError as error:
             self._lose(error)
 
+    # inputs
+
     def _look(self) -> None:
+        self._catch_up()
         self._read()
         if not self.lost.done():
             self._timers["look"] = self._loop.call_later(LOOK_S, self._look)
@@ -180,7 +188,7 @@ class Bank:
         """Read levels; those of all lines, so that the loss of a chip with nothing but relays is noticed as well."""
         from gpiod.line import Value  # noqa: PLC0415  see `request`
 
-        lines = list(only or self._at)
+        lines, now = list(only or self._at), self._loop.time()
         try:
             levels = self._request.get_values(lines)
         except OSError as error:
@@ -191,38 +199,63 @@ class Bank:
                 self._inputs[at].start(level is Value.ACTIVE)
                 self._tell(self._at[at], level is Value.ACTIVE)
             elif at in self._inputs:
-                self._edge(at, level is Value.ACTIVE)
+                self._say(at, self._inputs[at].edge(level is Value.ACTIVE, now, now))
+                self._plan(at)
 
-    def _edges(self) -> None:
-        """The kernel has edges. After a gap, the level of now is what counts."""
+    def _catch_up(self) -> float:
+        """Take all edges of until now, and say when that was: a level is settled only if nothing has come since."""
+        now = self._loop.time()
+        while not self.lost.done() and self._poll.poll(0) and self._edges() < now:
+            pass
+        return now
+
+    def _edges(self) -> float:
+        """Take what the kernel has, each edge at its own time; returns the time of the last."""
         try:
             events = self._request.read_edge_events()
         except OSError as error:
             self._lose(error)
-            return
-        gaps = set()
+            return float("inf")
+        now, gaps, gone, last = self._loop.time(), set(), False, float("-inf")
         for event in events:
-            at, number = event.line_offset, event.line_seqno
-            if number != self._numbers.get(at, 0) + 1:
+            at, last = event.line_offset, event.timestamp_ns / 1e9
+            level = event.event_type is event.Type.RISING_EDGE
+            lost = event.line_seqno - self._numbers.get(at, 0) - 1
+            gone = gone or event.global_seqno != self._number + 1
+            self._numbers[at], self._number = event.line_seqno, event.global_seqno
+            if lost:
                 gaps.add(at)
-            self._numbers[at] = number
-            self._edge(at, event.event_type is event.Type.RISING_EDGE)
-        if gaps:
-            self._read(sorted(gaps))
+            if lost and self._at[at].spec.debounce == "kernel":
+                for was in (level, not level)[lost == 1 :]:
+                    self._say(at, self._inputs[at].edge(was, last, now))
+            self._say(at, self._inputs[at].edge(level, last, now))
+        for at in {event.line_offset for event in events}:
+            self._plan(at)
+        if gaps or gone:
+            self._read([] if gone else sorted(gaps))
+        return last
 
-    def _edge(self, at: int, level: bool) -> None:  # noqa: FBT001  a level is a truth value
-        self._inputs[at].edge(level, self._loop.time())
-        self._settle(at)
-
-    def _settle(self, at: int) -> None:
-        """Tell a level that held long enough; come back for one that has not yet."""
+    def _plan(self, at: int) -> None:
+        """Come back when an input may have more to tell."""
         if (timer := self._timers.pop(at, None)) is not None:
             timer.cancel()
-        line = self._inputs[at]
-        if line.due(self._loop.time()):
-            self._tell(self._at[at], line.level)
-        elif (deadline := line.deadline) is not None:
-            self._timers[at] = self._loop.call_at(deadline, partial(self._settle, at))
+        if (deadline := self._inputs[at].deadline) is not None:
+            self._timers[at] = self._loop.call_at(deadline, self._due, at)
+
+    def _due(self, at: int) -> None:
+        now = self._catch_up()
+        self._say(at, self._inputs[at].look(now))
+        self._plan(at)
+
+    def _say(self, at: int, levels: Iterable[bool]) -> None:
+        line, device = self._inputs[at], self._at[at].device
+        for level in levels:
+            self._tell(self._at[at], level)
+        now = self._loop.time()
+        if line.held_back and now >= self._flooded.get(at, 0.0):
+            self._flooded[at] = now + FOLD_S
+            self._inlet.report(Fact(Notice.FLOOD, device.id, f"over {PER_S:g} changes a second", line.held_back))
+            line.held_back = 0
 
     def _tell(self, wire: Wire, active: bool | None) -> None:  # noqa: FBT001  a level is a truth value
         device = wire.device
@@ -243,6 +276,12 @@ class Bank:
     def _lose(self, error: OSError) -> None:
         if not self.lost.done():
             self.lost.set_exception(Lost(f"{self._chip}: {_why(error, self._chip)}"))
+
+
+def _input(spec: GpioSpec) -> Input:
+    period = 0.0 if spec.debounce == "kernel" else spec.debounce_ms / 1000
+    stale_s = EXIT_S if spec.role == "exit" else float("inf")
+    return Input(Debounce(period), urgent=spec.role == "fire", stale_s=stale_s)
 
 
 def _why(error: OSError | ValueError, chip: str) -> str:
