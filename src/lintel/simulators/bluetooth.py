@@ -27,7 +27,7 @@ class BluetoothOptions(PartOptions):
 
 
 class Bluetooth(Part):
-    """The adapter and its locks. Commands: those of a lock, through `lock`; `leave`, `back`, `drop`."""
+    """The adapter and its locks. Commands: those of a lock, through `lock`; `leave`, `back`, `drop`, `restart`."""
 
     kind = "bluetooth"
     options_class = BluetoothOptions
@@ -42,16 +42,20 @@ class Bluetooth(Part):
             raise SimulatorError(f"locks is a JSON list of objects: {error}") from None
         self._interval = options.interval / 1000
         self._air: Air | None = None
+        self._restart = asyncio.Event()
 
     async def run(self) -> None:
         """Live until cancelled."""
-        async with Air(interval=self._interval) as air, bus(self._folder) as address, BlueZ(address, air):
+        async with Air(interval=self._interval) as air, bus(self._folder) as address:
             self._air = air
             for lock in self._locks.values():
                 await lock.appear(air)
-            self.emit("ready", address=address)
             try:
-                await asyncio.Event().wait()
+                while True:
+                    self._restart.clear()
+                    async with BlueZ(address, air):
+                        self.emit("ready", address=address)
+                        await self._restart.wait()
             finally:
                 for lock in self._locks.values():
                     await lock.power_off()
@@ -71,6 +75,10 @@ class Bluetooth(Part):
     async def do_drop(self, name: str) -> None:
         """Its link is lost."""
         self._there().drop(self._lock(name).options.address)
+
+    async def do_restart(self) -> None:
+        """BlueZ ends and begins anew at once; the message bus and the locks stay."""
+        self._restart.set()
 
     def _lock(self, name: str) -> BleLock:
         if name not in self._locks:

@@ -7,7 +7,12 @@ import sys
 
 import pytest
 
+from lintel.edge.drivers import ble_radio
+from lintel.edge.errors import Lost
+from lintel.simulators.bluez import BlueZ, bus
 from lintel.simulators.client import Simulator
+from tests.ble_air import Air
+from tests.edge.drivers.stage import until
 
 SECRET = bytes(range(16)).hex()
 ADDRESS = "C4:64:E3:00:00:01"
@@ -57,6 +62,57 @@ asyncio.run(main())
 """
 
 
+async def restarted(folder, monkeypatch, wait):
+    """What the watch says within `wait` s of a BlueZ that was started anew, and scans as before."""
+    async with Air() as air, bus(folder) as address:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        asked = []
+        async with BlueZ(address, air) as bluez:
+            bluez._bus.add_message_handler(lambda message: asked.append(message.member))
+            await bluez.scanner.start()
+            bluez._adapter.discovering = True
+            watch = asyncio.create_task(ble_radio._stay("hci0"))
+            await until(lambda: "GetAll" in asked, 10.0)
+            assert not watch.done()
+        async with BlueZ(address, air) as bluez:
+            await bluez.scanner.start()
+            bluez._adapter.discovering = True
+            try:
+                await asyncio.wait_for(watch, wait)
+            except (Lost, TimeoutError) as error:
+                return error
+
+
+def test_a_bluez_that_began_anew_is_noticed_at_once(tmp_path, monkeypatch):
+    """Not by looking: the next look is far away."""
+    monkeypatch.setattr(ble_radio, "LOOK_S", 600.0)
+    assert "BlueZ" in str(asyncio.run(restarted(tmp_path, monkeypatch, 10.0)))
+
+
+def test_control_who_does_not_listen_notices_nothing_until_the_next_look(tmp_path, monkeypatch):
+    monkeypatch.setattr(ble_radio, "LOOK_S", 600.0)
+    monkeypatch.setattr(ble_radio, "_OWNER", "type='signal',member='Nothing'")
+    assert isinstance(asyncio.run(restarted(tmp_path, monkeypatch, 0.5)), TimeoutError)
+
+
+def test_a_message_bus_that_ends_is_noticed_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ble_radio, "LOOK_S", 600.0)
+
+    async def scene():
+        asked = []
+        async with Air() as air, bus(tmp_path) as address:
+            monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+            async with BlueZ(address, air) as bluez:
+                bluez._bus.add_message_handler(lambda message: asked.append(message.member))
+                monkeypatch.setattr(ble_radio, "_OWNER", "type='signal',member='Nothing'")
+                watch = asyncio.create_task(ble_radio._stay("hci0"))
+                await until(lambda: "GetAll" in asked, 10.0)
+        with pytest.raises(Lost):
+            await asyncio.wait_for(watch, 10.0)
+
+    asyncio.run(scene())
+
+
 @pytest.mark.long
 def test_pair_open_lose_the_lock_and_lose_bluez(tmp_path):
     async def scene():
@@ -86,11 +142,16 @@ def test_pair_open_lose_the_lock_and_lose_bluez(tmp_path):
                 assert await tell("open two") == "executed"
                 ledger = await adapter.command("lock", name="lock", order="ledger")
                 assert ledger["turns"] == 2
+                await adapter.command("restart")
+                assert await said() == "lost"
+                while (word := await said()) != "up":
+                    assert word == "lost"
+                assert await tell("open three") == "executed"
             assert await said() == "lost"
             async with Simulator("bluetooth", *options, timeout=30) as adapter:
                 while (word := await said()) != "up":
                     assert word == "lost"
-                assert await tell("open three") == "executed"
+                assert await tell("open four") == "executed"
                 ledger = await adapter.command("lock", name="lock", order="ledger")
                 assert ledger["turns"] == 1
                 gateway.stdin.close()

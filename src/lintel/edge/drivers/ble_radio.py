@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from bleak.backends.client import BaseBleakClient
     from bleak.backends.device import BLEDevice
     from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+    from dbus_fast.aio import MessageBus
 
 LOOK_S: Final = 2.0
 """How often the adapter is looked at (s)."""
 DEAF_LOOKS: Final = 5
-"""Looks in a row that find it not scanning, after which the line is lost: somebody stopped it, or BlueZ restarted."""
+"""Looks in a row that find it not scanning, after which the line is lost: somebody stopped it."""
 
 _ADAPTER: Final = "org.bluez.Adapter1"
+_BUS: Final = "org.freedesktop.DBus"
+_OWNER: Final = f"type='signal',sender='{_BUS}',interface='{_BUS}',member='NameOwnerChanged',arg0='org.bluez'"
 
 
 def installed() -> bool:
@@ -88,7 +91,10 @@ class Radio:
             )
 
     async def stay(self, name: str) -> None:
-        """Wait until the adapter is gone, switched off or no longer scanning; then raise Lost. Never returns."""
+        """Wait until the adapter is gone, switched off or no longer scanning, or BlueZ ended; then raise Lost.
+
+        Never returns. That BlueZ ends, also to begin anew at once, is told by the bus: nothing of before is there then.
+        """
         if self.watch is not None:
             await self.watch()
             raise Lost("the radio is gone")
@@ -96,27 +102,54 @@ class Radio:
 
 
 async def _stay(name: str) -> None:
-    from dbus_fast import BusType, Message, MessageType  # noqa: PLC0415  comes with bleak
+    from dbus_fast import BusType, Message  # noqa: PLC0415  comes with bleak
     from dbus_fast.aio import MessageBus  # noqa: PLC0415
 
-    bus, deaf = MessageBus(bus_type=BusType.SYSTEM), 0
-    ask = ("org.bluez", f"/org/bluez/{name}", "org.freedesktop.DBus.Properties", "GetAll", "s", [_ADAPTER])
+    bus, deaf, changed = MessageBus(bus_type=BusType.SYSTEM), 0, asyncio.Event()
+    ended: asyncio.Future[None] | None = None
+
+    def heard(message: Message) -> None:
+        if (message.sender, message.member) == (_BUS, "NameOwnerChanged") and message.body[:1] == ["org.bluez"]:
+            changed.set()
+
     try:
         await bus.connect()
+        ended = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
+        ended.add_done_callback(lambda _: changed.set())
+        bus.add_message_handler(heard)
+        await _ask(bus, name, (_BUS, "/org/freedesktop/DBus", _BUS, "AddMatch"), _OWNER)
         while True:
-            await asyncio.sleep(LOOK_S)
-            destination, path, interface, member, signature, body = ask
-            message = Message(destination, path, interface, member, signature=signature, body=body)
-            reply = await asyncio.wait_for(bus.call(message), 10.0)
-            if reply is None or reply.message_type is MessageType.ERROR:
-                raise Lost(f"Bluetooth {name}: {reply.error_name if reply else 'no answer'}")
-            says = {key: value.value for key, value in reply.body[0].items()}
-            if not says.get("Powered"):
-                raise Lost(f"Bluetooth {name}: switched off")
-            deaf = 0 if says.get("Discovering") else deaf + 1
+            deaf = 0 if await _scans(bus, name) else deaf + 1
             if deaf >= DEAF_LOOKS:
                 raise Lost(f"Bluetooth {name}: it does not scan any more")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await changed.wait()
+                raise Lost(f"Bluetooth {name}: BlueZ or the message bus ended, or began anew")
     except (OSError, EOFError, TimeoutError) as error:
         raise Lost(f"Bluetooth {name}: {error or type(error).__name__}") from None
     finally:
         bus.disconnect()
+        if ended is not None:
+            await asyncio.gather(ended, return_exceptions=True)
+
+
+async def _ask(bus: "MessageBus", name: str, what: tuple[str, str, str, str], text: str) -> list[Any]:
+    """The answer to a method (destination, path, interface, member) with one string. Raises Lost on an error."""
+    from dbus_fast import Message, MessageType  # noqa: PLC0415
+
+    destination, path, interface, member = what
+    message = Message(destination, path, interface, member, signature="s", body=[text])
+    reply = await asyncio.wait_for(bus.call(message), 10.0)
+    if reply is None or reply.message_type is MessageType.ERROR:
+        raise Lost(f"Bluetooth {name}: {reply.error_name if reply else 'no answer'}")
+    return list(reply.body)
+
+
+async def _scans(bus: "MessageBus", name: str) -> bool:
+    """Whether the adapter scans. Raises Lost where it is gone or off."""
+    get_all = ("org.bluez", f"/org/bluez/{name}", "org.freedesktop.DBus.Properties", "GetAll")
+    says = {key: value.value for key, value in (await _ask(bus, name, get_all, _ADAPTER))[0].items()}
+    if not says.get("Powered"):
+        raise Lost(f"Bluetooth {name}: switched off")
+    return bool(says.get("Discovering"))
