@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_a_release_that_the_lock_has_not_had_outlives_a_restart(tmp_path):
         assert not rig.gate.fire.released("gate")
         rig.gate.fire.resume()
         await until(lambda: rig.locks.count("gate", Action.RELEASE) == 1, LIMIT)
-        await until(lambda: written(tmp_path) | {"at": 0} == {"at": 0, "doors": {}, "held": []})
+        await until(lambda: written(tmp_path) | {"at": 0} == {"at": 0, "doors": {}, "held": []}, LIMIT)
 
     async def at_last(rig):
         rig.gate.fire.resume()
@@ -156,6 +157,32 @@ def test_a_latch_that_can_not_be_written_is_told_once(tmp_path, monkeypatch, cap
 
     scene(body, tmp_path)
     assert sum("can not be written down" in line for line in caplog.messages) == 1
+
+
+def test_a_reset_is_not_durable_while_the_disk_writes_the_latch_of_before(tmp_path, monkeypatch):
+    """The file said "none" before that, and will say "gate" after it: neither is what was asked for."""
+    hung, begun, write = threading.Event(), [], latch.atomic_write
+
+    def slow(path, data):
+        begun.append(data)
+        hung.wait(LIMIT)
+        write(path, data)
+
+    monkeypatch.setattr(latch, "atomic_write", slow)
+
+    async def body(rig):
+        rig.gate.contact(on(door="gate"))
+        await until(lambda: begun)
+        rig.gate.contact(on(False, door="gate"))
+        assert rig.gate.fire.reset().doors == ("gate",)
+        try:
+            assert not await rig.gate.fire.saved(0.1)
+        finally:
+            hung.set()
+        assert await rig.gate.fire.saved(LIMIT)
+        assert written(tmp_path)["doors"] == {}
+
+    scene(body, tmp_path)
 
 
 def test_a_latch_that_can_not_be_written_is_in_force_and_is_written_when_it_can(tmp_path, monkeypatch):

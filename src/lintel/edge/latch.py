@@ -45,9 +45,10 @@ class LatchFile:
     path: Path | None
     now: Callable[[], Latch]
     _written: Latch | None = field(default=NOTHING, init=False)
-    """What it says; None where nobody knows."""
+    """What it says; None where nobody knows, as while it is written."""
     _saver: "asyncio.Task[None] | None" = field(default=None, init=False)
     _saved: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """One attempt was good, and no other has begun."""
 
     def read(self) -> Latch | None:
         """The latch of the last run. None: it can not be read, so it may be one of every door."""
@@ -59,15 +60,15 @@ class LatchFile:
         """Write the latch down, beside the orders, if the file says something else."""
         if self.path is None or (self._written == self.now() and not self._saving()):
             return
-        self._saved.clear()
         if not self._saving():
+            self._saved.clear()
             self._saver = asyncio.create_task(self._save(self.path), name="fire latch")
 
     async def saved(self, limit: float) -> bool:
         """Whether the doors that are released now are written down within `limit` seconds."""
-        if self._saving() and not self._kept():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limit):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while self._saving() and not self._kept():
                     await self._saved.wait()
         return self._kept()
 
@@ -86,11 +87,11 @@ class LatchFile:
     async def _save(self, path: Path) -> None:
         why = ""
         while True:
-            latch = self.now()
+            latch, self._written = self.now(), None
+            self._saved.clear()
             try:
                 await asyncio.to_thread(_write, path, latch)
             except Exception as error:  # noqa: BLE001  the disk, or no memory for a thread: it is tried again
-                self._written = None  # it may be there all the same
                 if why != (why := repr(error)):
                     log.warning("fire: the latch is in force, but can not be written down: %s", why)
                 await asyncio.sleep(SAVE_S)
@@ -98,8 +99,7 @@ class LatchFile:
             if why:
                 log.warning("fire: the latch is written down again")
             why, self._written = "", latch
-            if self._kept():
-                self._saved.set()
+            self._saved.set()
             if latch == self.now():
                 return
 
