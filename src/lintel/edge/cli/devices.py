@@ -1,12 +1,13 @@
 """`lintel device list`, `show`, `sync` and `install`: the devices of the running gateway, and their person lists."""
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lintel.edge.cli import device_secret
 from lintel.edge.cli.options import DEFAULT_STATE, Json, State, print_json
-from lintel.edge.errors import LintelError
 from lintel.edge.text import told, tr
 
 app = typer.Typer(
@@ -110,24 +111,32 @@ def sync(
         "打开设备的安装窗口:生成密钥、配对门锁。",
     )
     + "\n\n  lintel device install gate-reader --minutes 10 --state /var/lib/lintel"
+    + "\n\n  lintel device install flat-7-lock --secret - --state /var/lib/lintel"
 )
-def install(
+def install(  # noqa: PLR0917  typer gives every option by its name
     device: Device,
     minutes: Annotated[float, typer.Option(min=0.1, max=10, help=tr("How long.", "持续分钟数。"))] = 10.0,
     secret: Annotated[
-        str, typer.Option(help=tr("What its label or its maker says, in hex.", "设备标签或厂商给出的密钥(十六进制)。"))
+        str,
+        typer.Option(
+            metavar="-",
+            help=tr(
+                "Ask for what its label or its maker says, in hex; read it where the input is a pipe.",
+                "提示输入设备标签或厂商给出的密钥(十六进制);标准输入为管道时从中读取。",
+            ),
+        ),
     ] = "",
+    secret_file: Annotated[
+        Path | None, typer.Option(help=tr("A file with it that only you can read.", "含该密钥且仅本人可读的文件。"))
+    ] = None,
     state: State = DEFAULT_STATE,
     as_json: Json = False,
 ) -> None:
     """Exit 1 when the device did not arm it."""
     from lintel.edge.control import call  # noqa: PLC0415  loads asyncio
 
-    try:
-        bytes.fromhex(secret)
-    except ValueError:
-        raise LintelError(tr("the secret is hex digits", "密钥应为十六进制数字")) from None
-    answer = call(state, "device.install", {"device": device, "seconds": minutes * 60, "secret": secret})
+    given = device_secret.read(secret, secret_file)
+    answer = call(state, "device.install", {"device": device, "seconds": minutes * 60, "secret": given})
     if as_json:
         print_json(answer)
     elif answer["outcome"] == "executed":
