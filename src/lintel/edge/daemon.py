@@ -55,7 +55,7 @@ LOCAL_LIMIT = 0.5
 BROKER_LIMIT = 4.0
 """Longest wait between two attempts at a line, in seconds."""
 SETTLE = 10.0
-"""Seconds that a lock may take, from the last moment to begin, until it says what became of an order: a motor is slow."""
+"""Seconds that a lock may take from the last moment to begin until it says what became of an order: motors are slow."""
 TICK = 5.0
 """Seconds between self-checks; the watchdog is fed from here, after a real decision."""
 SAVE = 60.0
