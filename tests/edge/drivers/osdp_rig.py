@@ -89,21 +89,41 @@ def order(action: Action, reader: int = 0, **more) -> Order:
     return Order("o", f"door-{reader}", f"r{reader}", action, time.monotonic() + 2.5, **more)
 
 
-def on_bus(tmp_path: Path, scene, count: int = 1, *, secure: bool = True, changes=None, **options) -> None:
-    """One scene with a running driver; with `secure`, all its readers are in a session when it begins."""
+def on_line(link: Path, scene, count: int = 1, *, install: bool = False, enforce: bool = True, **options) -> None:
+    """One scene with readers on a line, and no driver yet. `install`, `enforce`: see the simulator's `Settings`."""
 
     async def stage() -> None:
-        rig, inlet = Readers(tmp_path / "bus", count, **options), Recorder()
+        rig = Readers(link, count, **options)
+        for pd in rig.pds:
+            pd.settings.install, pd.settings.enforce = install, enforce
         try:
-            driver = rig.build(**(changes or {}))
-            async with running(driver, inlet):
-                if secure:
-                    await until(lambda: all(p.fresh for p in driver.bus.peripherals.values()), 5.0)
-                await scene(rig, driver, inlet)
+            await scene(rig)
         finally:
             rig.bus.close()
 
     asyncio.run(stage())
+
+
+def on_bus(tmp_path: Path, scene, count: int = 1, *, secure: bool = True, changes=None, **options) -> None:
+    """The same with a running driver; with `secure`, all its readers are in a session when it begins."""
+
+    async def driven(rig: Readers) -> None:
+        driver, inlet = rig.build(**(changes or {})), Recorder()
+        async with running(driver, inlet):
+            if secure:
+                await until(lambda: all(p.fresh for p in driver.bus.peripherals.values()), 5.0)
+            await scene(rig, driver, inlet)
+
+    on_line(tmp_path / "bus", driven, count, **options)
+
+
+def new_reader(tmp_path: Path, scene) -> None:
+    """A reader in its install mode, and a driver that has no key of it."""
+    on_bus(tmp_path, scene, secure=False, keyed=False, install=True)
+
+
+def install(seconds: float = 60.0) -> Order:
+    return Order("o", "door-0", "r0", Action.INSTALL, time.monotonic() + 2, seconds=seconds)
 
 
 def notices(inlet: Recorder) -> list[Notice]:

@@ -1,21 +1,16 @@
 """A reader's key when the gateway dies while it is set: at every point, the next start knows the reader's key."""
 
 import asyncio
-import time
 
 import pytest
 
 from lintel.edge.drivers.osdp import CURRENT, FRESH, Osdp
-from lintel.edge.model import Action, Notice, Order, Outcome
+from lintel.edge.model import Action, Notice, Outcome
 from tests.edge.drivers.contract import Recorder, running, until
-from tests.edge.drivers.osdp_rig import KEY, Readers, notices, order
+from tests.edge.drivers.osdp_rig import KEY, Readers, install, notices, on_line, order
 
 SET = 46
 """Length of a KEYSET in a session: no other command is as long."""
-
-
-def install() -> Order:
-    return Order("o", "door-0", "r0", Action.INSTALL, time.monotonic() + 2, seconds=60.0)
 
 
 class Cut:
@@ -74,18 +69,6 @@ async def died(rig: Readers, point: str) -> None:
     cut.heal()
 
 
-def staged(scene, link, *, keyed: bool) -> None:
-    async def stage() -> None:
-        rig = Readers(link, keyed=keyed)
-        rig.pds[0].settings.install = not keyed
-        try:
-            await scene(rig)
-        finally:
-            rig.bus.close()
-
-    asyncio.run(stage())
-
-
 def opens_after(point: str, link) -> None:
     async def scene(rig):
         await died(rig, point)
@@ -100,7 +83,7 @@ def opens_after(point: str, link) -> None:
             assert Notice.READER_KEY_LOST not in notices(inlet)
             assert rig.keys.kept["r0", CURRENT] == rig.pds[0].settings.key
 
-    staged(scene, link, keyed=True)
+    on_line(link, scene)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -122,7 +105,7 @@ def test_b2_a_new_reader_is_met_after_the_gateway_died_or_given_a_key_again(tmp_
             await until(lambda: peripheral.usable, 5.0)
             await until(lambda: rig.keys.kept == {("r0", CURRENT): rig.pds[0].settings.key})
 
-    staged(scene, tmp_path / "bus", keyed=False)
+    on_line(tmp_path / "bus", scene, keyed=False, install=True)
 
 
 def test_b2_control_a_key_that_is_sent_before_it_is_written_can_be_lost(tmp_path, monkeypatch):
@@ -161,7 +144,7 @@ def test_b2_two_orders_at_once_and_one_while_the_key_is_written_make_one_key(tmp
             await until(lambda: rig.keys.kept == {("r0", CURRENT): made[0]}, 5.0)
             assert made == [rig.pds[0].settings.key]
 
-    staged(scene, tmp_path / "bus", keyed=True)
+    on_line(tmp_path / "bus", scene)
 
 
 def test_b2_a_proven_key_that_was_not_written_is_written_with_the_next(tmp_path):
@@ -191,4 +174,4 @@ def test_b2_a_proven_key_that_was_not_written_is_written_with_the_next(tmp_path)
         async with running(driver, inlet):
             await until(lambda: driver.bus.peripherals[0].usable, 5.0)
 
-    staged(scene, tmp_path / "bus", keyed=True)
+    on_line(tmp_path / "bus", scene)

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import time
 from dataclasses import replace
 
 import pytest
@@ -11,34 +10,14 @@ import pytest
 from lintel.edge.drivers.base import Device, Line
 from lintel.edge.drivers.osdp import CURRENT, FRESH, Osdp, build
 from lintel.edge.errors import ConfigError, StoreError
-from lintel.edge.model import Action, Direction, Method, Notice, Order, Outcome
+from lintel.edge.model import Direction, Method, Notice, Outcome
 from lintel.edge.profiles import builtin
 from lintel.simulators.osdp_pd import Lie
 from lintel.simulators.osdp_wire import Say
 from tests.edge.drivers.contract import DIGEST, Recorder, context, running, until
-from tests.edge.drivers.osdp_rig import Readers, notices
+from tests.edge.drivers.osdp_rig import install, new_reader, notices, on_bus, on_line
 
 # ---- keys
-
-
-def install(rig, reader: int = 0, seconds: float = 60.0) -> Order:
-    return Order("o", f"door-{reader}", f"r{reader}", Action.INSTALL, time.monotonic() + 2, seconds=seconds)
-
-
-def empty(tmp_path, scene, **settings):
-    """A reader in its install mode, and a panel without its key."""
-
-    async def stage():
-        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
-        rig.pds[0].settings.install = True
-        driver = rig.build()
-        try:
-            async with running(driver, inlet):
-                await scene(rig, driver, inlet)
-        finally:
-            rig.bus.close()
-
-    asyncio.run(stage())
 
 
 def test_a_key_is_written_before_it_leaves_and_survives_a_restart(tmp_path):
@@ -47,7 +26,7 @@ def test_a_key_is_written_before_it_leaves_and_survives_a_restart(tmp_path):
         assert rig.keys.writes == []
         sent = []
         rig.bus.tap = lambda panel, frame: sent.append((len(frame), list(rig.keys.writes))) or frame
-        assert await driver.execute(install(rig)) is Outcome.EXECUTED
+        assert await driver.execute(install()) is Outcome.EXECUTED
         await until(lambda: driver.bus.peripherals[0].usable, 5.0)
         await until(lambda: len(rig.keys.writes) == 3)
         (written,) = [writes for size, writes in sent if size == 46]  # KEYSET
@@ -67,44 +46,37 @@ def test_a_key_is_written_before_it_leaves_and_survives_a_restart(tmp_path):
         await asyncio.sleep(0.5)
         assert not inlet.readings
 
-    async def stage():
-        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
-        rig.pds[0].settings.install = True
-        try:
-            driver = rig.build()
-            async with running(driver, inlet):
-                await scene(rig, driver, inlet)
+    async def both(rig):
+        for part in (scene, again):
             driver, inlet = rig.build(), Recorder()
             async with running(driver, inlet):
-                await again(rig, driver, inlet)
-        finally:
-            rig.bus.close()
+                await part(rig, driver, inlet)
 
-    asyncio.run(stage())
+    on_line(tmp_path / "bus", both, keyed=False, install=True)
 
 
 def test_a_key_that_can_not_be_written_does_not_leave(tmp_path):
     async def scene(rig, driver, inlet):
         rig.keys.error = StoreError("disk_full", "no")
-        await driver.execute(install(rig))
+        await driver.execute(install())
         await until(lambda: Notice.DEVICE_FAULT in notices(inlet), 5.0)
         await asyncio.sleep(0.5)
         assert rig.pds[0].settings.key is None
         assert not driver.bus.peripherals[0].usable
 
-    empty(tmp_path, scene)
+    new_reader(tmp_path, scene)
 
 
 def test_a_key_that_could_be_guessed_is_neither_written_nor_sent(tmp_path):
     async def scene(rig, driver, inlet):
         driver._make_key = lambda size: bytes(range(size))
-        await driver.execute(install(rig))
+        await driver.execute(install())
         await until(lambda: Notice.WEAK_KEY in notices(inlet), 5.0)
         await asyncio.sleep(0.5)
         assert rig.pds[0].settings.key is None
         assert rig.keys.writes == []
 
-    empty(tmp_path, scene)
+    new_reader(tmp_path, scene)
 
 
 def test_keys_are_the_systems_random_bytes():
@@ -117,22 +89,12 @@ def test_keys_are_the_systems_random_bytes():
 
 def test_a_window_for_a_model_without_a_channel_is_refused(tmp_path):
     async def scene(rig, driver, inlet):
-        assert await driver.execute(install(rig)) is Outcome.REFUSED_BY_DEVICE
+        await until(lambda: driver.bus.peripherals[0].usable)
+        assert await driver.execute(install()) is Outcome.REFUSED_BY_DEVICE
         rig.card(1)
         await until(inlet.digests)  # all the same, such a model is used as it is
 
-    async def stage():
-        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
-        rig.pds[0].settings.enforce = False
-        driver = rig.build(secure_channel=False)
-        try:
-            async with running(driver, inlet):
-                await until(lambda: driver.bus.peripherals[0].usable)
-                await scene(rig, driver, inlet)
-        finally:
-            rig.bus.close()
-
-    asyncio.run(stage())
+    on_bus(tmp_path, scene, secure=False, keyed=False, enforce=False, changes={"secure_channel": False})
 
 
 def test_no_key_and_no_card_in_any_log_or_repr(tmp_path, caplog):
@@ -140,7 +102,7 @@ def test_no_key_and_no_card_in_any_log_or_repr(tmp_path, caplog):
     seen = []
 
     async def scene(rig, driver, inlet):
-        await driver.execute(install(rig))
+        await driver.execute(install())
         await until(lambda: driver.bus.peripherals[0].usable, 5.0)
         rig.say(Say.FMT, b"\x00\x00\x0b7431-CANARY")
         rig.press("74310982#")
@@ -154,7 +116,7 @@ def test_no_key_and_no_card_in_any_log_or_repr(tmp_path, caplog):
         for word in ("7431-CANARY", "74310982", secret.hex(), secret.hex().upper(), repr(secret)[2:-1]):
             assert word not in text
 
-    empty(tmp_path, scene)
+    new_reader(tmp_path, scene)
 
 
 # ---- the file

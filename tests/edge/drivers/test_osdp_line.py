@@ -237,17 +237,7 @@ def test_an_exit_button_of_a_reader_that_is_not_trusted_opens_nothing(tmp_path):
         assert await driver.execute(order(Action.OPEN)) is Outcome.NOT_SENT
         assert rig.outputs() == []
 
-    async def stage():
-        rig, inlet = Readers(tmp_path / "bus", keyed=False), Recorder()
-        rig.pds[0].settings.enforce = False
-        driver = rig.build()
-        try:
-            async with running(driver, inlet):
-                await scene(rig, driver, inlet)
-        finally:
-            rig.bus.close()
-
-    asyncio.run(stage())
+    on_bus(tmp_path, scene, secure=False, keyed=False, enforce=False)
 
 
 def test_sixteen_readers_on_two_lines_cost_little(tmp_path):
