@@ -27,6 +27,7 @@ def contradictions(profile: Row) -> Found:
     yield from _serial(table_at(profile, "serial"))
     yield from dict.fromkeys(_mqtt(table_at(profile, "mqtt")))
     yield from _gpio(table_at(profile, "gpio"))
+    yield from _osdp(table_at(profile, "osdp"))
 
 
 def _serial(serial: Row) -> Found:
@@ -60,6 +61,15 @@ def _gpio(gpio: Row) -> Found:
         yield "gpio.unsupervised", "expected true: with this bias and polarity a cut wire looks like rest"
     elif gpio.get("unsupervised") is True and not rest and text_at(gpio, "bias") in ("pull_up", "pull_down"):
         yield "gpio.unsupervised", "expected false: with this bias and polarity a cut wire is seen"
+
+
+def _osdp(osdp: Row) -> Found:
+    wired: set[object] = set()
+    for number, row in rows_at(osdp, "input"):
+        at = row.get("number")
+        if isinstance(at, int) and at in wired:
+            yield f"osdp.input[{number}].number", "expected a number used once: an input is wired to one thing"
+        wired.add(at)
 
 
 def _mqtt(mqtt: Row) -> Found:
