@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lintel.edge.ble.words import Move
+from lintel.edge.config import load
 from lintel.edge.drivers import ble_orders, ble_relock, ble_session, ble_worker
 from lintel.edge.drivers.ble_relock import Later, Owed
 from lintel.edge.errors import Lost
+from lintel.edge.lines import build_line
 from lintel.edge.model import Action, Notice, Outcome
 from lintel.edge.profiles.ble import BleSpec
 from tests.edge.drivers.ble_rig import (
@@ -26,6 +28,7 @@ from tests.edge.drivers.ble_rig import (
     until,
     yale_rig,
 )  # fmt: skip
+from tests.edge.drivers.contract import context
 
 GATEWAY = {"locks_again": "gateway"}
 RIGS = [pytest.param(lintel_locks, id="lintel"), pytest.param(nuki_rig, id="nuki"), pytest.param(yale_rig, id="yale")]
@@ -79,7 +82,8 @@ async def until_line_ends(driver, inlet, scene):
 @pytest.mark.parametrize("rig", RIGS)
 def test_the_line_that_ends_in_the_middle_of_an_opening_locks_when_it_is_back(rig):
     async def scene(rig, driver, inlet):
-        doing = []
+        rig.devices[0] = replace(rig.devices[0], open_s=60.0)  # what is found unlocked would be locked then
+        driver, doing = rig.build(), []
 
         async def first():
             doing.append(asyncio.create_task(driver.execute(order(within=10, seconds=0.3))))
@@ -108,6 +112,7 @@ def test_an_error_of_ours_after_the_command_has_left_does_not_leave_the_door_ope
         monkeypatch.setattr(ble_worker, "carry_out", breaks)
         monkeypatch.setattr(ble_worker, "BUG_S", 0.1)
         async with running(driver, inlet):
+            await until(lambda: inlet.doors, 5.0)  # it was seen locked
             assert await driver.execute(order(within=10, seconds=0.2)) is Outcome.UNKNOWN_OUTCOME
             await ends_locked(rig)
         assert rig.turns() == ["unlock", "lock"]
@@ -206,6 +211,38 @@ def test_a_gateway_that_was_restarted_locks_what_it_finds_unlocked(rig):
         assert rig.turns() == ["lock"]
 
     play(scene, rig, spec=GATEWAY)
+
+
+LOCK = """
+[site]
+id = 1
+timezone = "UTC"
+
+[[line]]
+id = "locks"
+driver = "ble_lock"
+
+[[device]]
+id = "lock"
+line = "locks"
+address = "C4:64:E3:00:00:01"
+profile = "yale-august"
+door = "flat"
+
+[[door]]
+id = "flat"
+lock = "lock"
+groups = ["public"]
+open_s = 7.5
+"""
+
+
+def test_a_lock_knows_how_long_its_door_stays_open(tmp_path):
+    path = tmp_path / "gateway.toml"
+    path.write_text(LOCK)
+    config, ctx = load(path), context()
+    _, _, devices = build_line(config, config.line[0], ctx.clock, ctx.digest, {})
+    assert [d.open_s for d in devices] == [7.5]
 
 
 @pytest.mark.parametrize("why", ["not ours", "fire", "by hand"])
@@ -382,10 +419,12 @@ def test_a_lock_that_falls_silent_in_the_middle_is_answered_in_time_and_locked_a
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
             await connected(driver)
+            started = time.monotonic()
             doing = asyncio.create_task(driver.execute(order(within=0.5, seconds=0.3)))
             await until(rig.turns, 5.0)
             rig.air.leave(rig.address)
             assert await doing is Outcome.UNKNOWN_OUTCOME
+            assert time.monotonic() - started < 8  # to ask it is tried for 20 s
             rig.air.back(rig.address)
             await ends_locked(rig)
         assert rig.turns() == ["unlock", "lock"]
@@ -469,7 +508,7 @@ def test_whatever_happens_what_may_be_open_is_owed_a_lock(script):
                 owed = Owed(BleSpec("yale", locks_again="gateway"), 3.0)
                 owed.begin()
                 held = False
-                owed.saw("unlocked" if perhaps_open else "locked", now, released=False)
+                owed.saw("unlocked" if perhaps_open else "locked", now)
         planned = owed.later is not None and owed.later.move is Move.LOCK
         assert owed.held == held
         assert planned or held or not perhaps_open

@@ -69,12 +69,12 @@ class Owed:
         """The line is up: how the lock is found is news."""
         self._new = True
 
-    def saw(self, lock: LockWord, now: float, *, released: bool) -> None:
+    def saw(self, lock: LockWord, now: float) -> None:
         """How it stands. Only the first that is clear counts: later on, who unlocks it by hand wants it so."""
         if not self._new or lock not in ("locked", *_OPEN):
             return
         self._new = False
-        if self._ours and lock in _OPEN and self.later is None and not self.held and not released:
+        if self._ours and lock in _OPEN and self.later is None and not self.held:
             self._lock(now + self._open_s)
 
     def release(self, now: float) -> None:

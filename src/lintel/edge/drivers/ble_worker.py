@@ -154,13 +154,13 @@ class Worker:
                 try:
                     await job()
                 except (Gone, BadFrame, Refused):
-                    await self._session.close()  # counted and told where it happened
+                    await self._hang_up()  # counted and told where it happened
                 except Exception:  # a bug with one lock must not take the others along
                     log.exception("%s: unexpected error", self.device.id)
-                    await self._session.close()
+                    await self._hang_up()
                     self._session.not_before = self._now() + BUG_S
         finally:
-            await self._session.close()
+            await self._hang_up()
 
     def _next(self, now: float) -> tuple[Work | None, float]:
         """What is to be done now, or how long there is nothing (s)."""
@@ -226,7 +226,7 @@ class Worker:
                 task.cancel()
                 await asyncio.wait({task})
             if task.cancelled():
-                await self._session.close()
+                await self._hang_up()
             else:
                 task.result()
 
@@ -331,7 +331,7 @@ class Worker:
         self._stir()
 
     def _saw(self, seen: Seen) -> None:
-        self._owed.saw(seen.lock, self._now(), released=self._released())
+        self._owed.saw(seen.lock, self._now())
         if self._inlet is not None:
             self._condition.saw(self._inlet, seen)
 
