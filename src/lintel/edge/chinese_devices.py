@@ -32,6 +32,12 @@ DEVICES: Final = {
     "the allowlist was lost: nobody is sent or deleted before a whole one is here": (
         "名单已丢失:在导入完整名单之前,不下发也不删除任何人"
     ),
+    "the allowlist is an older one: nobody is sent before a whole one is here, and only who was revoked is deleted": (
+        "名单是旧的:在导入完整名单之前不下发任何人,只删除已吊销的人员"
+    ),
+    "it is not known what time it is: nobody with a validity is sent, and nobody is deleted by it": (
+        "时间不可信:不下发有有效期的人员,也不因有效期删除任何人"
+    ),
     "the terminal is not there, or the line is down": "终端不在线,或线路中断",
     "the terminal is busy: {}": "终端忙:{}",
     "the terminal does not say who is on it": "终端没有回答其名单",

@@ -88,10 +88,8 @@ class Desk:
         if keeper is not None:
             await keeper.count()
             name = str(params.get("person") or "")
-            persons = await self.store.roster.persons(
-                keeper.place, self.clock.now().wall, name=name, only_failed=not (params.get("all") or name),
-                limit=int(params.get("limit") or SHOWN),
-            )  # fmt: skip
+            limit = int(params.get("limit") or SHOWN)
+            persons = await keeper.people(name=name, only_failed=not (params.get("all") or name), limit=limit)
             answer |= {"persons": self._persons(keeper), "people": persons, "foreign": keeper.standing.foreign[:SHOWN]}
         return answer
 
@@ -173,7 +171,8 @@ class Desk:
     @staticmethod
     def _persons(keeper: ListKeeper) -> dict[str, Any]:
         standing = keeper.standing
+        counts = {name: value for name, value in asdict(standing.counts).items() if name != "unmarked"}
         return {
-            **asdict(standing.counts), "pending": standing.counts.pending, "foreign": standing.strangers,
+            **counts, "pending": standing.counts.pending, "foreign": standing.strangers,
             "nameless": standing.nameless, "read_at": standing.read_at, "why": standing.why,
         }  # fmt: skip

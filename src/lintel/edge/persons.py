@@ -63,12 +63,16 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a terminal said of one person: its own error code and text, both "" where it gave none."""
+    """What a terminal said of one person: its own error code and text, both "" where it gave none.
+
+    `left`: whether a command about the person left for the terminal. One that refuses may have stored it nevertheless.
+    """
 
     id: str
     verdict: Verdict
     code: str = ""
     text: str = ""
+    left: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,10 @@ class Presence:
 
 class NotNow(LintelError):
     """The terminal can not be reached or is busy. Nothing was changed: ask again a little later."""
+
+
+class Busy(NotNow):
+    """It said so itself: a command has left, and that nothing was changed is the terminal's word."""
 
 
 @runtime_checkable

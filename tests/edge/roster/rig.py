@@ -101,13 +101,13 @@ class Rig:
 class Gateway:
     """The store, the line and the list keepers, until the block ends."""
 
-    def __init__(self, rig, *, groups=("public",), time=time.time):
-        self.rig, self.groups, self.wall = rig, groups, time
+    def __init__(self, rig, *, groups=("public",), time=time.time, synced=always_synced):
+        self.rig, self.groups, self.wall, self.synced = rig, groups, time, synced
         self.facts = []
 
     async def __aenter__(self):
         rig = self.rig
-        self.clock = Clock(self.wall, time.monotonic, synced=always_synced)
+        self.clock = Clock(self.wall, time.monotonic, synced=self.synced)
         self.store = Store.open(rig.state, rig.key)
         context = Context(self.clock, rig.digest, new_id, "UTC", "gw1")
         devices = [

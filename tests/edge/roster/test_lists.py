@@ -150,7 +150,7 @@ def test_f4_gone_is_what_the_terminal_no_longer_lists_whatever_it_answers(monkey
 
 
 def test_f4_control_a_gateway_that_believes_the_answer_calls_somebody_gone_who_is_there(monkeypatch):
-    def credulous(entry, told, now, *, lists):
+    def credulous(entry, told, now, *, lists, loud):
         return rules.Turn(entry.key, gone=True)
 
     monkeypatch.setattr(keeper.rules, "after_drop", credulous)

@@ -1,13 +1,14 @@
 """The SQL of the person lists against a plain reading of its rules."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from lintel.edge.model import Method, PersonKind, Status
 from lintel.edge.persons import Consent, State
-from lintel.edge.store import CredentialPut, ItemPut, Type
-from lintel.edge.store.roster import BEGIN, Place, Turn
+from lintel.edge.store import CredentialPut, Del, ItemPut, Type
+from lintel.edge.store.roster import BEGIN, OVERDUE_S, Place, Sight, Turn
 from tests.edge.rig import T0, run
 
 GROUPS = ("gate", "gate-2", "tower")
@@ -69,6 +70,118 @@ def test_who_is_wanted_is_what_the_rules_say(tmp_path, seed):
                 assert (await rig.store.roster.counts(place, T0)).wanted == len(want)
 
     run(body, tmp_path)
+
+
+BLIND, OLD = Sight(blind=True), Sight(old=True)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_without_the_time_who_has_a_validity_is_neither_sent_nor_deleted(tmp_path, seed):
+    async def body(rig):
+        puts, blocks = await fill(rig, random.Random(seed))
+        roster, place = rig.store.roster, Place("t1", GROUPS, timed=True, lead=0.0)
+        for_ever = dict.fromkeys(blocks)
+        sent = {p.face for p in puts if is_wanted(p, for_ever, GROUPS, T0, 0.0) and p.valid_from is p.valid_to is None}
+        assert {w.name for w in await roster.to_put(place, T0, BEGIN, 999, BLIND)} == sent
+        await roster.enter("t1", [(key(p), p.face or "?", State.STORED) for p in puts])
+        open_ended = [replace(p, valid_from=None, valid_to=None) for p in puts]
+        gone = {key(p) for p in open_ended if not is_wanted(p, blocks, GROUPS, T0, 0.0)}
+        assert {e.key for e in await roster.to_drop(place, T0, BEGIN, 999, BLIND)} == gone
+        seen = {e.key for e in await roster.to_drop(place, T0, BEGIN, 999)}
+        assert seen > gone, "with the time, who is expired goes as well"
+        assert (await roster.counts(place, T0, BLIND)).deleting == len(gone)
+        await roster.turn("t1", [Turn(k, gone=True) for k in gone])
+        counts = await roster.counts(place, T0, BLIND)
+        assert counts.next is None or counts.next in [until for until in blocks.values() if until], "no validity"
+
+    run(body, tmp_path)
+
+
+def test_by_an_older_list_only_what_no_newer_one_takes_back_is_deleted(tmp_path):
+    async def body(rig):
+        roster = rig.store.roster
+        names = (
+            "stays",
+            "missing",
+            "suspended",
+            "elsewhere",
+            "revoked",
+            "withdrawn",
+            "erased",
+            "gone",
+            "withdrawn-gone",
+        )
+        await put(rig, *(face(rig, n) for n in names))
+        everybody = await roster.to_put(PLACE, T0, BEGIN, 99)
+        await roster.sending("t1", everybody)
+        await roster.turn("t1", [Turn(w.key, State.STORED, held=True) for w in everybody])
+        await put(
+            rig, face(rig, "suspended", status=Status.SUSPENDED, rev=2), face(rig, "elsewhere", groups=(), rev=2),
+            face(rig, "revoked", status=Status.REVOKED, rev=2),
+            *(face(rig, n, consent=Consent.WITHDRAWN, rev=2) for n in ("withdrawn", "withdrawn-gone")), seq=2,
+        )  # fmt: skip
+        dels = [("missing", "deleted"), ("erased", "erased"), ("gone", "revoked"), ("withdrawn-gone", "deleted")]
+        await put(rig, *(Del(Type.CREDENTIAL, face(rig, n).digest.hex(), 3, why) for n, why in dels), seq=3)
+        sure = ["erased", "gone", "revoked", "withdrawn", "withdrawn-gone"]
+        assert sorted(e.name for e in await roster.to_drop(PLACE, T0, BEGIN, 99, OLD)) == sure
+        assert len(await roster.to_drop(PLACE, T0, BEGIN, 99)) == len(names) - 1
+        assert (await roster.counts(PLACE, T0, OLD)).deleting == len(sure)
+
+    run(body, tmp_path)
+
+
+def test_how_long_a_deletion_waits_is_noted_once_and_forgotten_when_it_is_none_any_more(tmp_path):
+    async def body(rig):
+        roster = rig.store.roster
+        await put(rig, face(rig, "p1"), face(rig, "p2"))
+        two = await roster.to_put(PLACE, T0, BEGIN, 9)
+        await roster.sending("t1", two)
+        await roster.turn("t1", [Turn(w.key, State.STORED, held=True) for w in two])
+        await put(rig, face(rig, "p1", rev=2, consent=Consent.WITHDRAWN), seq=2)
+        assert (await roster.counts(PLACE, T0)).unmarked == 1
+        await roster.mark(PLACE, T0)
+        await roster.mark(PLACE, T0 + 40)
+        counts = await roster.counts(PLACE, T0 + OVERDUE_S - 1)
+        assert (counts.since, counts.overdue, counts.unmarked) == (T0, 0, 0)
+        assert (await roster.counts(PLACE, T0 + OVERDUE_S)).overdue == 1
+        (row,) = await roster.to_drop(PLACE, T0, BEGIN, 9)
+        await roster.turn("t1", [Turn(row.key, State.DELETING, held=True, tries=3, due=T0 + 5)])
+        counts = await roster.counts(PLACE, T0 + 1)
+        assert (counts.since, counts.overdue) == (T0, 1), "three times in vain is too long as well"
+        await put(rig, face(rig, "p1", rev=3), seq=3)
+        assert (await roster.counts(PLACE, T0 + 99)).unmarked == 1
+        await roster.mark(PLACE, T0 + 99)
+        await put(rig, face(rig, "p1", rev=4, groups=()), seq=4)
+        await roster.mark(PLACE, T0 + 200)
+        assert (await roster.counts(PLACE, T0 + 200)).since == T0 + 200, "wanted meanwhile: it waits anew"
+        await roster.mark(PLACE, T0 - 500)
+        assert (await roster.counts(PLACE, T0 - 500)).since == T0 - 500, "noted by a clock that was ahead"
+
+    run(body, tmp_path)
+
+
+def test_a_retry_that_a_clock_ahead_put_years_away_is_due(tmp_path):
+    async def body(rig):
+        roster = rig.store.roster
+        await put(rig, face(rig, "p1"), face(rig, "p2"), face(rig, "p3", groups=()))
+        two = await roster.to_put(PLACE, T0, BEGIN, 9)
+        await roster.sending("t1", two)
+        year = 365 * DAY
+        failed = {"why": "retry_later", "tries": 1, "held": True}
+        await roster.turn("t1", [
+            Turn(two[0].key, State.FAILED, due=T0 + year, **failed), Turn(two[1].key, State.FAILED, due=9e12, **failed)
+        ])  # fmt: skip
+        await roster.enter("t1", [(key(face(rig, "p3")), "p3", State.DELETING)])
+        await roster.turn("t1", [Turn(key(face(rig, "p3")), State.DELETING, held=True, due=T0 + year)])
+        assert [w.name for w in await roster.to_put(PLACE, T0, BEGIN, 9)] == [two[0].name]
+        assert [e.name for e in await roster.to_drop(PLACE, T0, BEGIN, 9)] == ["p3"]
+        assert (await roster.counts(PLACE, T0)).next == T0
+
+    run(body, tmp_path)
+
+
+def key(put):
+    return int.from_bytes(put.digest[:8], "big", signed=True)
 
 
 def test_control_a_group_is_not_found_inside_another_groups_name(tmp_path):

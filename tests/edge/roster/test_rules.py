@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lintel.edge.persons import Listed, State, Told, Verdict
 from lintel.edge.roster import rules
-from lintel.edge.roster.keeper import QUIET_S
+from lintel.edge.roster.loud import QUIET_S
 from lintel.edge.roster.rules import NEVER, after_drop, after_put, settle, wait
 from lintel.edge.store.roster import Entry, Turn, Wanted
 
@@ -31,7 +31,27 @@ def test_retries_grow_and_stay_within_their_class():
 def test_a_bad_photo_is_not_tried_again_by_time():
     turn = after_put(wanted(), Told("p1", Verdict.PHOTO_BAD, "468"), 1000.0, lists=True)
     assert (turn.state, turn.why, turn.code, turn.due) == (State.FAILED, "photo_bad", "468", NEVER)
-    assert not turn.held
+
+
+def test_only_who_no_command_ever_left_for_is_surely_not_there():
+    """A terminal that says no, or whose yes is lost, may have stored the person all the same."""
+    for verdict in set(Verdict) - {Verdict.UNKNOWN}:
+        assert after_put(wanted(), Told("p1", verdict), 1000.0, lists=True).held
+    assert not after_put(wanted(), Told("p1", Verdict.BUG, left=False), 1000.0, lists=True).held
+    assert after_put(wanted(held=True), Told("p1", Verdict.BUG, left=False), 1000.0, lists=True).held
+
+
+def test_tries_of_a_deletion_are_those_of_the_deletion():
+    told = Told("p1", Verdict.RETRY_LATER)
+    assert after_drop(Entry(1, "p1", State.FAILED, held=True, tries=9), told, 0.0, lists=True).tries == 1
+    assert after_drop(Entry(1, "p1", State.DELETING, held=True, tries=9), told, 0.0, lists=True).tries == 10
+
+
+def test_without_a_list_a_deletion_is_repeated_when_what_was_not_answered_can_not_come_any_more():
+    entry, done = Entry(1, "p1", State.DELETING, held=True, tries=1), Told("p1", Verdict.DONE)
+    assert after_drop(entry, done, 1000.0, lists=False).gone
+    again = after_drop(entry, done, 1000.0, lists=False, loud=1040.0)
+    assert (again.gone, again.state, again.due, again.tries) == (False, State.DELETING, 1040.0, 0)
 
 
 def test_silence_is_no_answer():
@@ -59,8 +79,7 @@ class World:
         self.version = dict.fromkeys(range(4), 1)  # what is wanted; 0: nobody
         self.sent: dict[int, int] = {}  # row -> version that was sent last
         self.late: list[tuple[float, dict[int, int]]] = []
-        self.now, self.loud_until = 0.0, 0.0
-        self.answered: list[int] = []
+        self.now, self.loud = 0.0, {}
         self.sure = True  # no wipe since the last read-back
 
     def note(self, turns):
@@ -79,8 +98,8 @@ class World:
             self.rows[k] = Entry(k, f"p{k}", State.SENT, held, 0)  # durable before it leaves
             self.sent[k] = self.version[k]
         command = {k: self.version[k] for k in keys}
-        fate = self.rng.choice(["answered", "lost before", "lost after", "late", "cut"])
-        if fate in ("answered", "lost after", "cut"):
+        fate = self.rng.choice(["answered", "lost before", "lost after", "late", "cut", "refused", "refused after"])
+        if fate in ("answered", "lost after", "cut", "refused after"):
             self._in_order()
             self.terminal |= command
         if fate == "late":
@@ -89,11 +108,14 @@ class World:
             self.restart()
         elif fate == "answered":
             self.note([after_put(self._wanted(k), Told(f"p{k}", Verdict.DONE), self.now, lists=True) for k in keys])
+        elif fate.startswith("refused"):
+            told = Told("", Verdict.RETRY_LATER)
+            self.note([after_put(self._wanted(k), told, self.now, lists=True) for k in keys])
         else:
-            self.loud_until = self.now + QUIET_S
+            self.loud |= dict.fromkeys(keys, self.now + QUIET_S)
 
     def _in_order(self):
-        """A terminal works commands off one after another."""
+        """Of two commands that store somebody the terminal works off the first one first."""
         for _, command in self.late:
             self.terminal |= command
         self.late.clear()
@@ -111,27 +133,21 @@ class World:
         self.note([Turn(r.key, gone=True) for r in never])
         rows = [r for r in rows if r not in never]
         fate = self.rng.choice(["answered", "lies", "lost before", "lost after"])
-        if fate in ("answered", "lies", "lost after"):
-            self._in_order()
-        if fate in ("answered", "lost after"):
+        if fate in ("answered", "lost after"):  # and a command that is late may still come after it
             for r in rows:
                 self.terminal.pop(r.key, None)
         verdict = Verdict.DONE if fate in ("answered", "lies") else Verdict.UNKNOWN
         self.note([after_drop(r, Told(r.name, verdict), self.now, lists=True) for r in rows])
-        if verdict is Verdict.DONE:
-            self.answered += [r.key for r in rows]
 
     def read(self):
         ids = frozenset(f"p{k}" for k in self.terminal)
         ours = {f"p{k}": k for k in range(4)}
-        settled = self.settle(
-            list(self.rows.values()), Listed(ids), ours, quiet=self.now >= self.loud_until, dropped=self.answered
-        )
+        loud = {k for k, until in self.loud.items() if until > self.now}
+        settled = self.settle(list(self.rows.values()), Listed(ids), ours, loud=loud, until=self.now + QUIET_S)
         self.note(settled.turns)
         for key, _ in settled.found:
             self.rows[key] = Entry(key, f"p{key}", State.PENDING, held=True, tries=0)
             self.sent.pop(key, None)
-        self.answered.clear()
         self.sure = True
 
     def wipe(self):
@@ -144,8 +160,8 @@ class World:
 
     def restart(self):
         """A power cut of the gateway: rows are what is left; what was sent may be at work for a minute."""
-        self.answered.clear()
-        self.loud_until = self.now + QUIET_S
+        keys = (r.key for r in self.rows.values() if r.state is not State.STORED)
+        self.loud |= dict.fromkeys(keys, self.now + QUIET_S)
 
     def tick(self):
         self.now += self.rng.choice([0.5, 20, 90])
@@ -207,11 +223,30 @@ def found_wrong(**options):
 
 
 def test_control_believing_an_absence_while_a_command_is_at_work_forgets_somebody():
-    def hasty(rows, listed, ours, *, quiet, dropped):
-        return settle(rows, listed, {}, quiet=True, dropped=dropped)
+    def hasty(rows, listed, ours, *, loud, until):
+        return settle(rows, listed, {}, loud=(), until=until)
 
     assert found_wrong(rules_settle=hasty)
     assert not found_wrong()
+
+
+def test_control_taking_a_refusal_for_an_absence_forgets_somebody(monkeypatch):
+    true = after_put
+
+    def credulous(person, told, now, *, lists):
+        turn = true(person, told, now, lists=lists)
+        return turn if turn is None or turn.state is not State.FAILED else replace(turn, held=person.held)
+
+    monkeypatch.setitem(World.put.__globals__, "after_put", credulous)
+    assert found_wrong()
+
+
+def test_control_believing_that_a_deletion_comes_after_every_earlier_command_forgets_somebody():
+    def in_order(rows, listed, ours, *, loud, until):
+        answered = {r.key for r in rows if r.state is State.DELETING}
+        return settle(rows, listed, {}, loud=set(loud) - answered, until=until)
+
+    assert found_wrong(rules_settle=in_order)
 
 
 def test_control_believing_the_terminals_word_about_a_deletion_forgets_somebody(monkeypatch):

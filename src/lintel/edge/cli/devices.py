@@ -24,7 +24,7 @@ Device = Annotated[str, typer.Argument(help=tr("Id of a device.", "设备编号�
     + "\n\n  lintel device list --state /var/lib/lintel",
 )
 def list_(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
-    """Exit 1 when no gateway runs, 2 when a device can not be reached or a person could not be stored."""
+    """Exit 1 when no gateway runs, 2 when a device is away, or somebody was not stored, or should be gone by now."""
     from lintel.edge.control import call  # noqa: PLC0415  loads asyncio
 
     answer = call(state, "device.list")
@@ -33,7 +33,7 @@ def list_(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     else:
         for device in answer["devices"]:
             typer.echo(_line(device))
-    wrong = [d for d in answer["devices"] if d["state"] != "up" or (d["persons"] or {}).get("failed")]
+    wrong = [d for d in answer["devices"] if d["state"] != "up" or _unwell(d["persons"] or {})]
     raise typer.Exit(2 if wrong else 0)
 
 
@@ -153,10 +153,14 @@ def _line(device: dict[str, Any]) -> str:
     return text + ("" if device["persons"] is None else "  " + _counts(device["persons"]))
 
 
+def _unwell(persons: dict[str, Any]) -> bool:
+    return bool(persons.get("failed") or persons.get("overdue"))
+
+
 def _counts(persons: dict[str, Any]) -> str:
     names = {
         "pending": tr("pending", "待下发"), "sent": tr("sent", "已下发未确认"), "failed": tr("failed", "失败"),
-        "deleting": tr("deleting", "待删除"), "foreign": tr("not ours", "外来"),
+        "deleting": tr("deleting", "待删除"), "overdue": tr("overdue", "逾期未删"), "foreign": tr("not ours", "外来"),
     }  # fmt: skip
     rest = [f"{word} {persons[key]}" for key, word in names.items() if persons[key]]
     return " ".join([tr("persons", "人员") + f" {persons['stored']}/{persons['wanted']}", *rest])

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from lintel.edge.drivers.mqtt_devices import Terminal
 from lintel.edge.drivers.mqtt_link import NotSent
-from lintel.edge.persons import Keeping, Listed, NotNow, Person, Presence, Told, Verdict
+from lintel.edge.persons import Busy, Keeping, Listed, NotNow, Person, Presence, Told, Verdict
 from lintel.edge.profiles import mqtt_people as people
 from lintel.edge.profiles.mqtt_people_spec import Persons
 
@@ -88,6 +88,7 @@ class PersonLists:
         faces = [self._face(p) for p in persons]
         ids = [p.id for p in persons]
         said: people.Refusal | None = None
+        left = False
         for name in (n for n in names if n is not None):
             try:
                 answer = await self._say(terminal, spec, name, faces)
@@ -98,6 +99,7 @@ class PersonLists:
                 if said is None:
                     raise
                 break
+            left = True
             if answer is None:
                 return [Told(i, Verdict.UNKNOWN, text="no answer") for i in ids]
             good, document = answer
@@ -105,13 +107,13 @@ class PersonLists:
                 return people.told(spec, spec.put_results, ids, document)
             no = people.refusal(spec, document)
             if no.busy:
-                raise NotNow(f"the terminal is busy: {no.code} {no.text}".rstrip())
+                raise Busy(f"the terminal is busy: {no.code} {no.text}".rstrip())
             said = said or no
             if not one:
                 break
         assert said is not None  # noqa: S101  every way out of the loop before said something
         if one:
-            return [Told(ids[0], said.verdict, said.code, said.text)]
+            return [Told(ids[0], said.verdict, said.code, said.text, left)]
         half = len(persons) // 2
         return await self._half(terminal, spec, persons[:half]) + await self._half(terminal, spec, persons[half:])
 
@@ -133,7 +135,7 @@ class PersonLists:
             return people.told(spec, spec.drop_results, ids, document)
         no = people.refusal(spec, document)
         if no.busy:
-            raise NotNow(f"the terminal is busy: {no.code} {no.text}".rstrip())
+            raise Busy(f"the terminal is busy: {no.code} {no.text}".rstrip())
         verdict = Verdict.DONE if len(ids) == 1 and no.code in spec.absent else no.verdict
         return [Told(i, verdict, no.code, no.text) for i in ids]
 
@@ -160,9 +162,12 @@ class PersonLists:
     def _unfit(self, spec: Persons, terminal: Terminal, person: Person) -> Told | None:
         """Why somebody can not be sent at all."""
         if len(person.id.encode()) > spec.longest_id:
-            return Told(person.id, Verdict.BUG, "id_too_long", f"this terminal takes {spec.longest_id} characters")
+            return Told(
+                person.id, Verdict.BUG, "id_too_long", f"this terminal takes {spec.longest_id} characters", left=False
+            )
         if not person.photo and not self.photo_url:
-            return Told(person.id, Verdict.BUG, "no_photo_url", f"{terminal.device.id}: the line has no photo_url")
+            said = f"{terminal.device.id}: the line has no photo_url"
+            return Told(person.id, Verdict.BUG, "no_photo_url", said, left=False)
         return None
 
     def _face(self, person: Person) -> people.Face:

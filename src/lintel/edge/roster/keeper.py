@@ -2,7 +2,8 @@
 
     read back     at the start, when the terminal came on line or began its records anew, after a command without an
                   answer, after deletions, daily, and when an operator asks
-    delete        before anything is sent: who lost the right, the consent, or whose time is over
+    delete        before anything is sent: who lost the right, the consent, or whose time is over. It waits for nothing,
+                  also not for a list that can not be read; what waits longer than a minute is an alarm
     send          a batch at a time, written down before it goes out; its answer is written down person by person
 
 A pass begins within a second of a change of the allowlist, and on time for what time alone changes (a validity, a
@@ -10,18 +11,21 @@ retry).
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from lintel.edge.clock import Clock
 from lintel.edge.errors import StoreError
-from lintel.edge.model import Fact, Notice
-from lintel.edge.persons import Keeping, KeepsPersons, NotNow, Person, Presence, State, Told, Verdict
+from lintel.edge.model import ClockState, Fact, Instant, Notice
+from lintel.edge.persons import Busy, Keeping, KeepsPersons, NotNow, Person, Presence, State, Told, Verdict
 from lintel.edge.roster import rules
+from lintel.edge.roster.loud import Loud
+from lintel.edge.roster.standing import Standing, Tally
 from lintel.edge.store import Store
-from lintel.edge.store.roster import BEGIN, Counts, Entry, Place, Turn, Wanted
+from lintel.edge.store.roster import BEGIN, CLEAR, Entry, Place, Sight, Turn, Wanted
+from lintel.edge.store.uses import split_digest
 
 log = logging.getLogger(__name__)
 
@@ -31,29 +35,20 @@ MOST: Final = 200
 """Persons of one command: an answer within seconds, and a deletion waits behind no more."""
 PHOTO_BYTES: Final = 180_000
 """Photos of one command: on a line of 100 Mbit/s an order waits behind them for 20 ms."""
-QUIET_S: Final = 60.0
-"""A command without an answer may still be at work so long; until then a list that was read proves nobody's absence."""
 DAY_S: Final = 86_400.0
 LEAD_S: Final = 86_400.0
 """How long before its validity begins a person is sent to a terminal that keeps validities."""
 BUSY_S, LONGEST_BUSY_S = 1.0, 30.0
+SELDOM_S: Final = 30.0
+"""How often a list is looked at for what time alone changes, while little can be done about it."""
 _MOST_FOREIGN = 1000
-
-
-@dataclass(slots=True)
-class Standing:
-    """What an operator sees of a list. `read_at`: when it was read back last (Unix seconds)."""
-
-    counts: Counts = field(default_factory=Counts)
-    foreign: list[str] = field(default_factory=list)
-    strangers: int = 0
-    nameless: int = 0
-    read_at: float | None = None
-    why: str = ""
+_LOST = "the allowlist was lost: nobody is sent or deleted before a whole one is here"
+_OLD = "the allowlist is an older one: nobody is sent before a whole one is here, and only who was revoked is deleted"
+_BLIND = "it is not known what time it is: nobody with a validity is sent, and nobody is deleted by it"
 
 
 class ListKeeper:
-    """One terminal's list. `key_of` names a row for somebody who is on no list of ours."""
+    """One terminal's list. `digest`: of an id on a terminal, as the gate makes it of a face that is presented."""
 
     def __init__(
         self,
@@ -65,24 +60,26 @@ class ListKeeper:
         store: Store,
         clock: Clock,
         report: Callable[[Fact], None],
-        key_of: Callable[[str], int],
+        digest: Callable[[str], bytes],
     ) -> None:
         lead = LEAD_S if keeping.enforces_validity else 0.0
         self.place = Place(device, tuple(groups), keeping.enforces_validity, lead)
         self.device, self.keeping = device, keeping
         self.standing = Standing()
-        self._driver, self._store, self._clock, self._report, self._key_of = driver, store, clock, report, key_of
+        self._tally = Tally(self.place, store, report, self.standing)
+        self._driver, self._store, self._clock, self._report, self._digest = driver, store, clock, report, digest
         self._wake = asyncio.Event()
-        self._revision = (-1, -1)
+        self._sight = CLEAR
+        self._revision = (-1, -1, CLEAR)
         self._turn: tuple[int, int] | None = None
         self._read_due = True
         self._read_mono = float("-inf")
-        self._loud_until = float("-inf")
+        self._loud = Loud()
         self._doubt = self._purge = self._retry = False
         self._drop_after = self._put_after = BEGIN
         self._dirty, self._working, self._unproven = True, False, False
-        self._counted = (-1, -1)
-        self._answered: list[int] = []
+        self._counted = (-1, -1, CLEAR)
+        self._passed = float("-inf")
         self._told: set[str] = set()
 
     def ask(self, *, full: bool = False, purge: bool = False) -> None:
@@ -97,7 +94,13 @@ class ListKeeper:
     async def count(self) -> None:
         """Count anew. Raises StoreError."""
         self._counted = self._revision
-        self.standing.counts = await self._store.roster.counts(self.place, self._clock.now().wall)
+        await self._tally.count(self._clock.now(), self._sight)
+
+    async def people(self, *, name: str, only_failed: bool, limit: int) -> list[dict[str, object]]:
+        """The state of each person, as an operator sees it. Raises StoreError."""
+        return await self._store.roster.persons(
+            self.place, self._clock.now().wall, self._sight, name=name, only_failed=only_failed, limit=limit
+        )
 
     async def run(self) -> None:
         """For ever; what fails is tried again, and fails nobody else."""
@@ -109,6 +112,8 @@ class ListKeeper:
             except NotNow as error:
                 self.standing.why, wait = str(error), pause
                 pause = min(LONGEST_BUSY_S, pause * 2)
+                with contextlib.suppress(StoreError):
+                    await self.count()
             except StoreError as error:
                 self.standing.why, wait = str(error), 5.0
             except Exception:  # a bug in one list must not end the gateway
@@ -128,16 +133,14 @@ class ListKeeper:
 
     async def step(self) -> bool:
         """Do the next thing; False: there is nothing to do for now. Raises NotNow and StoreError."""
-        presence = self._driver.presence(self.device)
+        presence, site, now = self._driver.presence(self.device), self._store.allowlist.site(), self._clock.now()
+        self._sight = Sight(blind=now.state is ClockState.UNKNOWN, old=site.restored)
         self._heed(presence)
-        now = self._clock.now()
-        if not presence.there:
-            self.standing.why = "off line"
-            if self._counted != self._revision:
-                await self.count()
+        if site.fault:
+            self.standing.why = _LOST
             return False
-        if self._store.allowlist.site().fault:
-            self.standing.why = "the allowlist was lost: nobody is sent or deleted before a whole one is here"
+        await self._watch(now, there=presence.there)
+        if not presence.there:
             return False
         if self._doubt:
             await self._store.roster.doubt(self.device)
@@ -146,25 +149,47 @@ class ListKeeper:
             await self._store.roster.retry(self.device)
             self._retry = False
         if self._read_due or now.mono - self._read_mono >= DAY_S:
-            await self._read_back()
-        self.standing.why = ""
+            try:
+                await self._read_back()
+            except NotNow:  # who is to be deleted is known all the same
+                self._drop_after = BEGIN
+                while await self._drop():
+                    pass
+                raise
+        self.standing.why = _OLD if self._sight.old else _BLIND if self._sight.blind else ""
         if not self._working:
-            due = self.standing.counts.next
-            if not self._dirty and not (due is not None and due <= now.wall):
+            if not self._dirty and not self._timely(now):
                 return False
-            self._dirty, self._working = False, True
+            self._dirty, self._working, self._passed = False, True, now.mono
             self._drop_after = self._put_after = BEGIN
         return await self._drop() or await self._put() or await self._done()
 
     def _heed(self, presence: Presence) -> None:
-        """What the terminal or the allowlist did since the last step."""
+        """What the terminal, the allowlist or the clock did since the last step."""
         turn = (presence.turn, presence.wiped)
         if self._turn != turn:
             wiped = self._turn is not None and self._turn[1] != presence.wiped
             self._doubt = self._doubt or (wiped and not self.keeping.lists)
             self._turn, self._read_due, self._dirty = turn, True, True
-        if self._revision != (revision := (self._store.allowlist.revision, self._store.faces.turn)):
+        revision = (self._store.allowlist.revision, self._store.faces.turn, self._sight)
+        if self._revision != revision:
+            self._read_due = self._read_due or (self._purge and not self._sight.old)
             self._revision, self._dirty, self._drop_after = revision, True, BEGIN
+
+    def _timely(self, now: Instant) -> bool:
+        """Whether time alone has changed something; where little can be done about it, not every time."""
+        due = self.standing.counts.next
+        return due is not None and due <= now.wall and (self._sight == CLEAR or now.mono >= self._passed + SELDOM_S)
+
+    async def _watch(self, now: Instant, *, there: bool) -> None:
+        """Who waits for a deletion waits for it off line as well."""
+        changed = self._counted != self._revision
+        seldom = now.mono >= self._tally.at + SELDOM_S
+        if self._tally.grown(now) or (not there and (changed or (seldom and self._timely(now)))):
+            await self.count()
+        if not there:
+            self.standing.why = "off line"
+        self._tally.tell(now)
 
     async def _done(self) -> bool:
         """Nobody is left to delete or send: prove the deletions, then the pass is over. Whether there is more to do."""
@@ -182,24 +207,20 @@ class ListKeeper:
         if not self.keeping.lists:
             await self._unread()
             return
-        begun = now.mono
         listed = await self._driver.listed(self.device)
-        rows, ours = await self._store.roster.entries(self.device), {}
-        if self.standing.read_at is None and any(row.state is State.SENT for row in rows):
-            self._loud_until = begun + QUIET_S  # of the run before this one, up to its end
-        if not listed.ids <= {row.name for row in rows}:
-            ours = await self._store.roster.names()
-        quiet = begun >= self._loud_until
-        settled = await asyncio.to_thread(rules.settle, rows, listed, ours, quiet=quiet, dropped=tuple(self._answered))
+        rows = await self._store.roster.entries(self.device)
+        self._loud.begin(rows, now)
+        ours = await self._ours(listed.ids - {row.name for row in rows})
+        settled = await asyncio.to_thread(
+            rules.settle, rows, listed, ours, loud=self._loud.keys(now), until=self._loud.end(now)
+        )
         await self._store.roster.turn(self.device, settled.turns)
         await self._store.roster.enter(self.device, ((key, name, State.PENDING) for key, name in settled.found))
-        purge = self._purge
+        purge = self._purge and not self._sight.old
         if purge:
-            await self._store.roster.enter(
-                self.device, ((self._key_of(name), name, State.DELETING) for name in settled.foreign)
-            )
-        self._answered.clear()
-        self._read_due, self._purge, self._read_mono = False, False, now.mono
+            foreign = [(split_digest(self._digest(name))[0], name, State.DELETING) for name in settled.foreign]
+            await self._store.roster.enter(self.device, foreign)
+        self._read_due, self._purge, self._read_mono = False, self._purge and not purge, now.mono
         standing = self.standing
         standing.foreign, standing.strangers = settled.foreign[:_MOST_FOREIGN], len(settled.foreign)
         standing.nameless, standing.read_at = listed.nameless, self._clock.now().wall
@@ -210,20 +231,31 @@ class ListKeeper:
         self._dirty = self._dirty or bool(settled.turns or settled.found or purge)
         await self.count()
 
+    async def _ours(self, names: Collection[str]) -> dict[str, int]:
+        """Keys of those of these ids that are faces of the allowlist, by value or by digest; their ids are kept."""
+        if not names:
+            return {}
+        digests = await asyncio.to_thread(lambda: {name: self._digest(name) for name in names})
+        ours, learnt = await self._store.roster.ours(digests)
+        if learnt:
+            await self._store.faces.learn(learnt)
+        return ours
+
     async def _unread(self) -> None:
         """A list that nobody can read: what was sent and not answered is sent again."""
-        rows = await self._store.roster.entries(self.device)
+        rows, now = await self._store.roster.entries(self.device), self._clock.now()
+        self._loud.begin(rows, now)
         await self._store.roster.turn(
             self.device, [Turn(r.key, held=True, tries=r.tries) for r in rows if r.state is State.SENT]
         )
-        self._read_due, self._read_mono = False, self._clock.now().mono
+        self._read_due, self._read_mono = False, now.mono
 
     # ---- deleting
 
     async def _drop(self) -> bool:
         wall = self._clock.now().wall
         most = min(MOST, self.keeping.drop_batch)
-        rows = await self._store.roster.to_drop(self.place, wall, self._drop_after, most)
+        rows = await self._store.roster.to_drop(self.place, wall, self._drop_after, most, self._sight)
         if not rows:
             return False
         never = [r for r in rows if r.state in (State.PENDING, State.FAILED) and not r.held]
@@ -237,18 +269,15 @@ class ListKeeper:
 
     async def _note_drops(self, rows: Sequence[Entry], told: dict[str, Told]) -> None:
         now, lists = self._clock.now(), self.keeping.lists
-        turns = [rules.after_drop(r, told.get(r.name), now.wall, lists=lists) for r in rows]
+        turns = [
+            rules.after_drop(r, told.get(r.name), now.wall, lists=lists, loud=self._loud.until(r.key, now))
+            for r in rows
+        ]
         await self._store.roster.turn(self.device, turns)
-        self._answered += [r.key for r in rows if r.name in told and told[r.name].verdict is not Verdict.UNKNOWN]
         self._unproven = lists
         gone = sum(t.gone for t in turns)
         if gone:
             await self._erased(gone, "confirmed")
-        stubborn = [t for t in turns if t.tries == rules.STUBBORN]
-        if stubborn:
-            code = f", it says {stubborn[0].code or 'nothing'}"
-            detail = f"still there after {rules.STUBBORN} deletions{code}"
-            self._report(Fact(Notice.ERASE_FAILED, self.device, detail, len(stubborn)))
 
     async def _erased(self, count: int, how: str) -> None:
         self._report(Fact(Notice.ERASE_DONE, self.device, how, count))
@@ -257,10 +286,11 @@ class ListKeeper:
     # ---- sending
 
     async def _put(self) -> bool:
-        if self._unproven:
+        if self._unproven or self._sight.old:
             return False  # who was deleted is proven first, and with it that there is room
         wall = self._clock.now().wall
-        wanted = await self._store.roster.to_put(self.place, wall, self._put_after, min(MOST, self.keeping.batch))
+        most = min(MOST, self.keeping.batch)
+        wanted = await self._store.roster.to_put(self.place, wall, self._put_after, most, self._sight)
         if not wanted:
             return False
         ready, without = await self._with_photos(wanted)
@@ -271,11 +301,12 @@ class ListKeeper:
             await self._store.roster.failed(self.device, without, turns)
         if ready:
             await self._store.roster.sending(self.device, [w for w, _ in ready])
-            self.standing.why = ""
             try:
                 told = await self._driver.put(self.device, [person for _, person in ready])
-            except NotNow:  # nothing has left: who waited is as before
-                await self._store.roster.turn(self.device, [Turn(w.key, held=w.held, tries=w.tries) for w, _ in ready])
+            except NotNow as error:  # who waited is as before; what a command has left for may be there
+                left = isinstance(error, Busy)
+                turns = [Turn(w.key, held=w.held or left, tries=w.tries) for w, _ in ready]
+                await self._store.roster.turn(self.device, turns)
                 raise
             await self._note_puts([w for w, _ in ready], {t.id: t for t in told})
         self._put_after = max(w.key for w in (*without, *(w for w, _ in ready)))
@@ -305,8 +336,9 @@ class ListKeeper:
         unknown = Told("", Verdict.UNKNOWN)
         turns = [rules.after_put(w, told.get(w.name, unknown), now.wall, lists=lists) for w in wanted]
         await self._store.roster.turn(self.device, [t for t in turns if t is not None])
-        if any(told.get(w.name, unknown).verdict is Verdict.UNKNOWN for w in wanted):
-            self._read_due, self._loud_until = True, now.mono + QUIET_S
+        silent = [w.key for w in wanted if told.get(w.name, unknown).verdict is Verdict.UNKNOWN]
+        self._read_due = self._read_due or bool(silent)
+        self._loud.note(silent, now)
         for verdict, what in ((Verdict.STORE_FULL, "its person list is full"), (Verdict.BUG, "it refuses our command")):
             of_it = [t for t in told.values() if t.verdict is verdict]
             if of_it and verdict not in self._told:

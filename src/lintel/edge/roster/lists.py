@@ -12,7 +12,6 @@ from lintel.edge.model import Fact, Method
 from lintel.edge.persons import KeepsPersons
 from lintel.edge.roster.keeper import ListKeeper
 from lintel.edge.store import Store
-from lintel.edge.store.uses import split_digest
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +35,17 @@ class Lists:
         self._store, self._digest = store, digest
         self.keepers: Mapping[str, ListKeeper] = {
             device: ListKeeper(device, groups, driver=driver, keeping=keeping, store=store, clock=clock,
-                               report=report, key_of=self._key)
+                               report=report, digest=self._of)
             for device, groups, driver in devices
             if (keeping := driver.keeping(device)) is not None
         }  # fmt: skip
 
-    def _key(self, name: str) -> int:
-        """A row's key for somebody who is on no list of ours: that of the face which such a person would have."""
+    def _of(self, name: str) -> bytes:
+        """The digest of somebody's id on a terminal: that of the face which such a person has, or would have."""
         try:
-            return split_digest(self._digest(Method.FACE, name))[0]
+            return self._digest(Method.FACE, name)
         except ValueError:  # no credential can be called so
-            return split_digest(self._digest(Method.FACE, name.encode().hex()[:128] or "-"))[0]
+            return self._digest(Method.FACE, name.encode().hex()[:128] or "-")
 
     async def run(self) -> None:
         """For ever."""

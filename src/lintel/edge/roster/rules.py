@@ -2,10 +2,11 @@
 
 A person is *stored* when the terminal confirmed it or a read-back shows somebody who was not there before the command.
 A person is *gone* when the terminal confirmed that, or a read-back no longer shows it, and no command is under way that
-could still put it back. Whatever is in doubt is sent again or deleted again: both do no harm.
+could still put it back: that of a person whose last command was not answered may take effect after a deletion that was.
+Whatever is in doubt is sent again or deleted again: both do no harm.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +20,6 @@ NEVER: Final = 9e12
 ERASE_WAIT, LONGEST_ERASE_WAIT = 10.0, 600.0
 """Seconds until a deletion that is not confirmed is tried again: F2 of the abuse cases gives it a minute."""
 _HELD: Final = True
-STUBBORN: Final = 3
-"""So many deletions without effect raise `erase_failed`."""
 
 
 def wait(verdict: Verdict, tries: int) -> float:
@@ -40,17 +39,25 @@ def after_put(person: Wanted, told: Told, now: float, *, lists: bool) -> Turn | 
         due = now + wait(Verdict.RETRY_LATER, tries)
         return Turn(person.key, State.FAILED, _HELD, Verdict.RETRY_LATER, "timeout", told.text, tries, due)
     due = min(NEVER, now + wait(told.verdict, tries))
-    return Turn(person.key, State.FAILED, person.held, told.verdict, told.code, told.text, tries, due)
+    return Turn(person.key, State.FAILED, person.held or told.left, told.verdict, told.code, told.text, tries, due)
 
 
-def after_drop(entry: Entry, told: Told | None, now: float, *, lists: bool) -> Turn:
-    """What to note when a terminal was told to delete a person. With a list, gone is only what a read-back lacks."""
+def after_drop(entry: Entry, told: Told | None, now: float, *, lists: bool, loud: float | None = None) -> Turn:
+    """What to note when a terminal was told to delete a person. With a list, gone is only what a read-back lacks.
+
+    `loud`: until when a command may be at work that puts the person there, Unix seconds; None: there is none.
+    """
     if told is not None and told.verdict is Verdict.DONE and not lists:
-        return Turn(entry.key, gone=True)
-    tries = entry.tries + 1
+        return Turn(entry.key, gone=True) if loud is None else _again(entry.key, loud)
+    tries = entry.tries + 1 if entry.state is State.DELETING else 1
     due = now + min(LONGEST_ERASE_WAIT, ERASE_WAIT * 2.0 ** min(tries - 1, 20))
     code, said = (told.code, told.text) if told is not None else ("", "")
     return Turn(entry.key, State.DELETING, _HELD, Verdict.RETRY_LATER, code, said, tries, due)
+
+
+def _again(key: int, due: float) -> Turn:
+    """Deleted, and to be deleted once more when nothing is at work any more."""
+    return Turn(key, State.DELETING, _HELD, Verdict.RETRY_LATER, due=due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +72,20 @@ class Settled:
 
 
 def settle(
-    rows: Iterable[Entry], listed: Listed, ours: Mapping[str, int], *, quiet: bool, dropped: Sequence[int] = ()
+    rows: Iterable[Entry], listed: Listed, ours: Mapping[str, int], *, loud: Collection[int], until: float
 ) -> Settled:
     """Compare a list that was read back with the rows about it.
 
-    `ours`: keys of all faces by their ids. `quiet`: no command is under way that may still change the list. `dropped`:
-    keys of the persons whose deletion the terminal answered just now.
+    `ours`: keys of faces of the allowlist by their ids. `loud`: keys of the persons whom a command may still put there,
+    `until` Unix seconds at most.
     """
     turns: list[Turn] = []
     known: set[str] = set()
-    answered = frozenset(dropped)
     erased = lost = 0
     for row in rows:
         known.add(row.name)
         there = row.name in listed.ids
-        held = there or (row.held and not quiet)
+        held = there or (row.held and row.key in loud)
         match row.state:
             case State.STORED if not there:
                 turns.append(Turn(row.key))
@@ -87,8 +93,10 @@ def settle(
             case State.SENT if there and not row.held:
                 turns.append(Turn(row.key, State.STORED, held=True))
             case State.SENT:
-                turns.append(Turn(row.key, held=there or not quiet, tries=row.tries))
-            case State.DELETING if not there and (quiet or row.key in answered):
+                turns.append(Turn(row.key, held=there or row.key in loud, tries=row.tries))
+            case State.DELETING if not there and row.key in loud:
+                turns.append(_again(row.key, until))
+            case State.DELETING if not there:
                 turns.append(Turn(row.key, gone=True))
                 erased += 1
             case State.FAILED if there and not row.held:

@@ -2,13 +2,15 @@
 
 The highest revision wins; at the same revision deny wins (a tombstone over a row, revoked over suspended over active).
 A revocation is sticky: only a higher revision lifts it. A tombstone remembers the revision for at least 90 days.
-An operator's file without revisions is newer than what is stored, but it lifts no revocation and no erasure.
+An operator's file without revisions is newer than what is stored, but it lifts no revocation, no erasure and no
+withdrawal of a consent.
 """
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 
 from lintel.edge.model import Method, Status
+from lintel.edge.persons import Consent
 from lintel.edge.store import faces
 from lintel.edge.store.changes import (
     CREDENTIAL_SPACE,
@@ -29,7 +31,7 @@ from lintel.edge.store.changes import (
     Why,
 )
 from lintel.edge.store.connection import WRITER_CACHE_KIB, Connection
-from lintel.edge.store.faces import GRANTED
+from lintel.edge.store.consents import GRANTED, WITHDRAWN, Withdrawals
 
 LARGE, LARGE_CACHE_KIB = 10_000, 65536
 """A large set of changes gets a larger page cache for its time: spilled pages are written twice."""
@@ -77,6 +79,7 @@ class Applier:
             (kind, name): (rev, why)
             for kind, name, rev, why in conn.execute("SELECT type, id, rev, why FROM tombstone")
         }
+        self._withdrawals = Withdrawals(conn)
 
     def cursor(self) -> tuple[int, int]:
         """(epoch, seq) of the last applied checkpoint."""
@@ -227,11 +230,12 @@ class Applier:
                 stored = other if stored is None else (max(stored[0], other[0]), max(stored[1], other[1]))
         taken = other is not None and other[1] == _REVOKED and put.rev is not None and put.rev <= other[0]
         rev = None if taken else self._revision(Type.CREDENTIAL, names, put.rev, rank, stored)
+        own = put.id or (there[1] if there is not None and put.rev is None else None)
         if rev is None:
             self._kept += 1
+            self._withdraw(put, key, own, stored[0] if stored is not None else 0)
             return
-        own = put.id or (there[1] if there is not None and put.rev is None else None)
-        consent = faces.consent(put, *((there[2], there[4]) if there is not None else (0, 0)))
+        consent = self._withdrawals.judge(put, key, own, rev, there[4] if there is not None else 0)
         if put.id:
             self.conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
         self.conn.execute(
@@ -247,6 +251,14 @@ class Applier:
         if put.mask:
             self.conn.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", (put.person, put.mask, rev))
         self._put += 1
+
+    def _withdraw(self, put: CredentialPut, key: int, name: str | None, stored: int) -> None:
+        """A consent is taken back by a row that says nothing new otherwise; not by one that is older than what is."""
+        if put.consent is Consent.WITHDRAWN and (put.rev is None or put.rev >= stored):
+            self._withdrawals.note(key, name, stored if put.rev is None else put.rev)
+            self.conn.execute("UPDATE credential SET consent = ? WHERE key = ?", (WITHDRAWN, key))
+            for (shown,) in self.conn.execute("SELECT shown FROM face WHERE key = ?", (key,)).fetchall():
+                faces.strip(self.conn, key, shown)
 
     def _pass(self, put: PassPut) -> None:
         (_, name), (_, plain) = _names(put)

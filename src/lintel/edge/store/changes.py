@@ -34,7 +34,8 @@ class CredentialPut:
     """A person's credential. `digest`: 16 bytes; `rev` None means "newer than what is stored" (a local import).
 
     `id` "" stands for the digest itself. A revocation and a withdrawn consent are lifted only by a higher `rev`, never
-    by None. `consent` None says nothing about it. `face`: the value of a face, its id on terminals; "" is not known.
+    by None, and a withdrawn consent only where `GRANTED` is said. `consent` None says nothing about it. `face`: the
+    value of a face, its id on terminals; "" is not known.
     """
 
     digest: bytes

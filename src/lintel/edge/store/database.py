@@ -31,7 +31,7 @@ FULL_CHECK_BYTES = 64 << 20
 """A larger file is checked whole once a day; at start only the tables that decide and the tail of the journal."""
 DECIDING = (
     "credential", "person", "visitor_pass", "site_item", "tombstone", "use_count", "pass_step", "lockdown", "state",
-    "device_key", "face",
+    "device_key", "face", "withdrawal",
 )  # fmt: skip
 """The tables that say who may pass and how devices are known: all that a snapshot carries and every start checks."""
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 from lintel.edge.digests import Digester
 from lintel.edge.errors import Mistake
 from lintel.edge.model import Method, Status
-from lintel.edge.persons import Consent
-from lintel.edge.store.changes import CONSENTS, STATUSES, CredentialPut
+from lintel.edge.store.changes import STATUSES, CredentialPut
 from lintel.edge.store.connection import Connection
+from lintel.edge.store.consents import GRANTED
 from lintel.edge.store.files import sync_directory
 from lintel.edge.store.uses import split_digest
 
@@ -29,21 +29,11 @@ if TYPE_CHECKING:
     from lintel.edge.store.writer import Writer
 
 FOLDER: Final = "faces"
-GRANTED, WITHDRAWN = CONSENTS.index(Consent.GRANTED), CONSENTS.index(Consent.WITHDRAWN)
 LARGEST_PHOTO: Final = 700_000
 """Bytes: in base64 it fits a packet of 1 MB, the most that terminals take (`mqtt/face` v1.25, 2.4)."""
 
 _JPEG = b"\xff\xd8\xff"
 _NO_PHOTO = "UPDATE face SET photo = NULL, seal = NULL, print = NULL, mark = ? WHERE key = ?"
-
-
-def consent(put: CredentialPut, stored_rev: int, stored: int) -> int:
-    """The consent to store. What a file does not name stays; a withdrawal is lifted only by a higher revision."""
-    if put.consent is None:
-        return stored
-    given = CONSENTS.index(put.consent)
-    lifted = put.rev is not None and put.rev > stored_rev
-    return stored if stored == WITHDRAWN and not lifted else given
 
 
 def enter(conn: Connection, put: CredentialPut, key: int, *, may: bool) -> None:
@@ -58,7 +48,12 @@ def enter(conn: Connection, put: CredentialPut, key: int, *, may: bool) -> None:
     else:
         conn.execute("UPDATE face SET shown = ?, mark = ? WHERE key = ?", (shown, mark(shown, printed), key))
     if not may:
-        conn.execute(_NO_PHOTO, (mark(shown, None), key))
+        strip(conn, key, shown)
+
+
+def strip(conn: Connection, key: int, shown: str) -> None:
+    """Its photo goes: the key that opens it is deleted here, the file by `sweep`."""
+    conn.execute(_NO_PHOTO, (mark(shown, None), key))
 
 
 def mark(shown: str, printed: bytes | None) -> int:
@@ -80,7 +75,7 @@ class Sealed:
 class Faces:
     """Photos in and out. `put` is for the event loop; `opened` and `sweep` block: for a thread.
 
-    `turn` rises when photos came.
+    `turn` rises when photos or ids came.
     """
 
     def __init__(self, database: "Database", writer: "Writer") -> None:
@@ -144,6 +139,11 @@ class Faces:
         sync_directory(self.folder)
         return rows
 
+    async def learn(self, names: Mapping[str, int]) -> None:
+        """Keep the ids on terminals of faces that were imported by their digests. `names`: their keys by these ids."""
+        await self._writer.submit(lambda conn: _learn(conn, names), now=True)
+        self.turn += 1
+
     def opened(self, sealed: Sealed) -> bytes | None:
         """The photo; None where its file is gone, damaged or another person's."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415  see _seal
@@ -190,6 +190,17 @@ def _keep(conn: Connection, rows: Sequence[tuple[object, ...]]) -> None:
             "UPDATE face SET photo = ?, seal = ?, print = ?, mark = ? WHERE key = ?",
             (file, seal, printed, mark(shown, printed if isinstance(printed, bytes) else None), key),
         )
+
+
+def _learn(conn: Connection, names: Mapping[str, int]) -> None:
+    for name, key in names.items():
+        row = conn.execute(
+            "SELECT coalesce(p.mask, '') FROM credential c LEFT JOIN person p ON p.id = c.person WHERE c.key = ?"
+            " AND c.method = ?", (key, METHOD),
+        ).fetchone()  # fmt: skip
+        if row is not None:
+            values = (key, name, row[0], mark(row[0], None))
+            conn.execute("INSERT OR IGNORE INTO face VALUES (?, ?, ?, NULL, NULL, NULL, ?)", values)
 
 
 def _check(jpeg: bytes) -> None:

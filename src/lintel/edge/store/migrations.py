@@ -82,11 +82,14 @@ def _third(db: sqlite_utils.Database) -> None:
         "CREATE TABLE face (key INTEGER PRIMARY KEY REFERENCES credential(key) ON DELETE CASCADE, name TEXT NOT NULL,"
         " shown TEXT NOT NULL, photo TEXT, seal BLOB, print BLOB, mark INTEGER NOT NULL) STRICT"
     )
-    # what was last sent of a person to a device, and what became of it: see `store.roster`
+    # consents that were taken back; see `store.consents`
+    db.execute("CREATE TABLE withdrawal (key INTEGER PRIMARY KEY, id TEXT, rev INTEGER NOT NULL) STRICT")
+    # what was last sent of a person to a device, and what became of it: see `store.roster`.
+    # `since`: from when on the person was to be deleted there, Unix seconds
     db.execute(
         "CREATE TABLE roster (device TEXT NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL,"
         " held INTEGER NOT NULL, mark INTEGER, valid_from REAL, valid_to REAL, class TEXT NOT NULL, code TEXT NOT NULL,"
-        " said TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL, PRIMARY KEY (device, key)) STRICT,"
+        " said TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL, since REAL, PRIMARY KEY (device, key)) STRICT,"
         " WITHOUT ROWID"
     )
 

@@ -10,19 +10,23 @@ the writer waits for a scan of 20,000 persons.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from lintel.edge.errors import StoreError
 from lintel.edge.persons import State
-from lintel.edge.store.changes import STATUSES
+from lintel.edge.store import roster_sql as ask
 from lintel.edge.store.connection import Connection, fault_word, sqlite
 from lintel.edge.store.database import Database
-from lintel.edge.store.faces import GRANTED, METHOD, Sealed
+from lintel.edge.store.faces import Sealed
+from lintel.edge.store.roster_sql import CLEAR, Place, Sight
+from lintel.edge.store.uses import split_digest
 from lintel.edge.store.writer import Writer
+
+__all__ = ["BEGIN", "CLEAR", "Counts", "Entry", "Place", "Roster", "Sight", "Turn", "Wanted"]
 
 T = TypeVar("T")
 
@@ -30,83 +34,10 @@ CHUNK: Final = 250
 """Rows of one write: a door's commit waits behind at most so many (3 ms)."""
 BEGIN: Final = -(1 << 63)
 """Before every key."""
-
-_ACTIVE = 0
-assert STATUSES[_ACTIVE] == "active"  # noqa: S101  its place stands in the database
-_BLOCKED = (
-    "EXISTS (SELECT 1 FROM site_item b WHERE b.type = 'block'"
-    " AND b.id IN (c.person, coalesce(c.id, lower(printf('%016x', c.key) || hex(c.tail))))"
-    " AND coalesce(json_extract(b.doc, '$.until'), 9e99) > :now)"
-)
-_WANTED = (
-    f"(f.key IS NOT NULL AND c.method = {METHOD} AND c.status = {_ACTIVE} AND c.consent = {GRANTED}"
-    " AND coalesce(c.valid_to, 9e99) > :now AND coalesce(c.valid_from, 0) <= :now + :lead"
-    f" AND ({{groups}}) AND NOT {_BLOCKED})"
-)
-_DIFFERS = "(r.mark IS NOT f.mark OR (:timed AND (r.valid_from IS NOT c.valid_from OR r.valid_to IS NOT c.valid_to)))"
-# CROSS JOIN keeps this order: all three are read along their keys
-_ALL = (
-    " FROM face f CROSS JOIN credential c ON c.key = f.key LEFT JOIN roster r ON r.device = :device AND r.key = f.key"
-    " WHERE {wanted}"
-)
-_THERE = (
-    " FROM roster r LEFT JOIN face f ON f.key = r.key LEFT JOIN credential c ON c.key = r.key WHERE r.device = :device"
-)
-_PUT = (
-    "SELECT f.key, f.name, f.shown, c.valid_from, c.valid_to, f.mark, f.photo, f.seal, coalesce(r.held, 0),"
-    f" coalesce(r.tries, 0), coalesce(NOT {_DIFFERS}, 0), coalesce(r.state, 0){_ALL} AND f.key > :after"
-    f" AND (r.key IS NULL OR r.state IN (:pending, :deleting) OR (r.state = :stored AND {_DIFFERS})"
-    f" OR (r.state = :failed AND ({_DIFFERS} OR r.due <= :now))) ORDER BY f.key LIMIT :limit"
-)
-_DROP = (
-    f"SELECT r.key, r.name, r.state, r.held, r.tries{_THERE} AND r.key > :after"
-    " AND (r.state <> :deleting OR r.due <= :now) AND NOT coalesce({wanted}, 0) ORDER BY r.key LIMIT :limit"
-)
-_COUNTS = (
-    f"SELECT count(*), total(r.state = :stored AND NOT {_DIFFERS}), total(r.state = :sent),"
-    f" total(r.state = :failed AND NOT {_DIFFERS}), min(c.valid_to),"
-    f" min(CASE WHEN r.state = :failed AND NOT {_DIFFERS} THEN r.due END){_ALL}"
-)
-_LEAVING = f"SELECT count(*), min(r.due){_THERE} AND NOT coalesce({{wanted}}, 0)"
-_TO_COME = (
-    f"SELECT min(c.valid_from - :lead) FROM credential c WHERE c.method = {METHOD} AND c.valid_from > :now + :lead"  # noqa: S608  our constants
-)
-_BLOCKS_END = (
-    "SELECT min(json_extract(doc, '$.until')) FROM site_item WHERE type = 'block'"
-    " AND json_extract(doc, '$.until') > :now"
-)
-_PERSONS = (
-    "SELECT name, state, class, code, said, tries, due FROM (SELECT f.key k, f.name,"  # noqa: S608  our constants
-    f" CASE WHEN r.key IS NULL OR r.state = :deleting OR (r.state IN (:stored, :failed) AND {_DIFFERS})"
-    " THEN :pending ELSE r.state END state, coalesce(r.class, '') class, coalesce(r.code, '') code,"
-    f" coalesce(r.said, '') said, coalesce(r.tries, 0) tries, coalesce(r.due, 0) due{_ALL}"
-    " UNION ALL SELECT r.key, r.name, :deleting, r.class, r.code, r.said, r.tries, r.due"
-    f"{_THERE} AND NOT coalesce({{wanted}}, 0)) WHERE (:name = '' OR name = :name)"
-    " AND (NOT :only_failed OR state = :failed OR (state = :deleting AND tries > 0)) ORDER BY k LIMIT :limit"
-)
-_INTO = (
-    "INSERT INTO roster VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, key) DO UPDATE SET"
-    " state = excluded.state, held = excluded.held, mark = excluded.mark, valid_from = excluded.valid_from,"
-    " valid_to = excluded.valid_to, class = excluded.class, code = excluded.code, said = excluded.said,"
-    " tries = excluded.tries, due = excluded.due"
-)
-_SET = (
-    "UPDATE roster SET state = ?, held = ?, class = ?, code = ?, said = ?, tries = ?, due = ?"
-    " WHERE device = ? AND key = ?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A terminal as its list sees it: the door groups of its door, and what of validity it keeps by itself.
-
-    `lead` (s): how long before its validity begins a person is sent.
-    """
-
-    device: str
-    groups: tuple[str, ...]
-    timed: bool
-    lead: float
+OVERDUE_S: Final = 60.0
+"""Persons are off a terminal, and that is read back, within so long: F2 of the abuse cases."""
+STUBBORN: Final = 3
+"""So many deletions without effect are as bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +83,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A device's list in numbers. `next`: when time alone changes something (Unix seconds), None: nothing does."""
+    """A device's list in numbers. `next`: when time alone changes something (Unix seconds), None: nothing does.
+
+    `overdue`: how many of `deleting` should be gone by now. `since`: from when on the first of them was to be deleted,
+    as far as that is noted; `unmarked`: where `mark` has something to note.
+    """
 
     wanted: int = 0
     stored: int = 0
@@ -160,6 +95,9 @@ class Counts:
     failed: int = 0
     deleting: int = 0
     next: float | None = None
+    overdue: int = 0
+    since: float | None = None
+    unmarked: int = 0
 
     @property
     def pending(self) -> int:
@@ -204,39 +142,49 @@ class Roster:
 
     # what is to be done
 
-    async def to_put(self, place: Place, now: float, after: int, limit: int) -> list[Wanted]:
+    async def to_put(self, place: Place, now: float, after: int, limit: int, sight: Sight = CLEAR) -> list[Wanted]:
         """The next persons to send, in the order of their keys, after one key."""
-        rows = await self._rows(place, _PUT, now, after=after, limit=limit)
+        ends = -9e99 if sight.blind else now
+        rows = await self._rows(place, ask.PUT, now, sight, after=after, limit=limit, ends=ends)
         return [
             Wanted(key, name, shown, since, until, mark, Sealed(key, photo, seal) if photo else None,
                    bool(held) or state in (State.SENT, State.DELETING), tries if same else 0)
             for key, name, shown, since, until, mark, photo, seal, held, tries, same, state in rows
         ]  # fmt: skip
 
-    async def to_drop(self, place: Place, now: float, after: int, limit: int) -> list[Entry]:
+    async def to_drop(self, place: Place, now: float, after: int, limit: int, sight: Sight = CLEAR) -> list[Entry]:
         """The next rows of persons who are not wanted there any more."""
-        rows = await self._rows(place, _DROP, now, after=after, limit=limit)
+        rows = await self._rows(place, ask.DROP, now, sight, after=after, limit=limit)
         return [Entry(key, name, State(state), bool(held), tries) for key, name, state, held, tries in rows]
 
-    async def counts(self, place: Place, now: float) -> Counts:
+    async def counts(self, place: Place, now: float, sight: Sight = CLEAR) -> Counts:
         """The list in numbers, and when time alone changes it next."""
 
         def look(conn: Connection) -> Counts:
-            values = _values(place, now)
-            wanted, stored, sent, failed, until, due = conn.execute(_sql(place, _COUNTS), values).fetchone()
-            leaving, drop_due = conn.execute(_sql(place, _LEAVING), values).fetchone()
+            values = ask.values(place, now, sight) | {"limit": OVERDUE_S, "stubborn": STUBBORN}
+            wanted, stored, sent, failed, until, due = conn.execute(ask.sql(place, ask.COUNTS), values).fetchone()
+            leaving, drop_due, since, overdue, unmarked = conn.execute(ask.sql(place, ask.LEAVING), values).fetchone()
             times = [until, due, drop_due]  # a retry may have become due while a pass went on
-            times += [conn.execute(sql, values).fetchone()[0] for sql in (_TO_COME, _BLOCKS_END)]
+            times += [conn.execute(sql, values).fetchone()[0] for sql in (ask.TO_COME, ask.BLOCKS_END)]
             known = [t for t in times if t is not None]
-            return Counts(wanted, int(stored), int(sent), int(failed), leaving, min(known, default=None))
+            return Counts(wanted, int(stored), int(sent), int(failed), int(leaving), min(known, default=None),
+                          int(overdue), since, int(unmarked))  # fmt: skip
 
         return await self.read(look)
 
+    async def mark(self, place: Place, now: float, sight: Sight = CLEAR) -> None:
+        """Note since when persons are to be deleted there. Who is wanted again is to be deleted since never."""
+        rows = await self._rows(place, ask.UNMARKED, now, sight)
+        marks = [(now if leaves else None, place.device, key) for key, leaves in rows]
+        sql = "UPDATE roster SET since = ? WHERE device = ? AND key = ?"
+        await self._write(lambda conn, part: conn.executemany(sql, part), marks)
+
     async def persons(
-        self, place: Place, now: float, *, name: str = "", only_failed: bool = False, limit: int = 1000
-    ) -> list[dict[str, object]]:
+        self, place: Place, now: float, sight: Sight = CLEAR, *,
+        name: str = "", only_failed: bool = False, limit: int = 1000,
+    ) -> list[dict[str, object]]:  # fmt: skip
         """The state of each person at a device, as an operator sees it."""
-        rows = await self._rows(place, _PERSONS, now, name=name, only_failed=only_failed, limit=limit)
+        rows = await self._rows(place, ask.PERSONS, now, sight, name=name, only_failed=only_failed, limit=limit)
         return [
             {"person": name, "state": State(state).name.lower(), "class": why, "code": code, "said": said,
              "tries": tries, "retry_at": due or None}
@@ -252,12 +200,28 @@ class Roster:
 
         return await self.read(look)
 
-    async def names(self) -> dict[str, int]:
-        """The key of every face, by its id on terminals."""
-        return await self.read(lambda conn: dict(conn.execute("SELECT name, key FROM face").fetchall()))
+    async def ours(self, digests: Mapping[str, bytes]) -> tuple[dict[str, int], dict[str, int]]:
+        """Which of these ids on terminals are faces of the allowlist, or faces whose consent was withdrawn: their keys.
 
-    async def _rows(self, place: Place, sql: str, now: float, **values: object) -> list[tuple]:  # type: ignore[type-arg]
-        return await self.read(lambda conn: conn.execute(_sql(place, sql), _values(place, now) | values).fetchall())
+        And of them those whose id was not known here: faces that were imported by their digests.
+        """
+
+        def look(conn: Connection) -> tuple[dict[str, int], dict[str, int]]:
+            ours, unknown = {}, {}
+            for name, digest in digests.items():
+                key, tail = split_digest(digest)
+                row = conn.execute(ask.OURS, {"key": key, "tail": tail}).fetchone()
+                if row is not None:
+                    ours[name] = key
+                    if row[0]:
+                        unknown[name] = key
+            return ours, unknown
+
+        return await self.read(look)
+
+    async def _rows(self, place: Place, text: str, now: float, sight: Sight, **values: object) -> list[tuple[Any, ...]]:
+        sql, named = ask.sql(place, text), ask.values(place, now, sight) | values
+        return await self.read(lambda conn: conn.execute(sql, named).fetchall())
 
     # what is known of it
 
@@ -267,7 +231,7 @@ class Roster:
             (device, p.key, p.name, State.SENT, p.held, p.mark, p.valid_from, p.valid_to, "", "", "", p.tries, 0.0)
             for p in persons
         ]
-        await self._write(lambda conn, part: conn.executemany(_INTO, part), rows)
+        await self._write(lambda conn, part: conn.executemany(ask.INTO, part), rows)
 
     async def failed(self, device: str, persons: Sequence[Wanted], turns: Sequence[Turn]) -> None:
         """These can not be sent at all."""
@@ -276,12 +240,12 @@ class Roster:
              t.due)
             for p, t in zip(persons, turns, strict=True)
         ]  # fmt: skip
-        await self._write(lambda conn, part: conn.executemany(_INTO, part), rows)
+        await self._write(lambda conn, part: conn.executemany(ask.INTO, part), rows)
 
     async def enter(self, device: str, persons: Iterable[tuple[int, str, State]]) -> None:
         """Rows for what a terminal was found to hold, of unknown content."""
         rows = [(device, key, name, state, 1, None, None, None, "", "", "", 0, 0.0) for key, name, state in persons]
-        await self._write(lambda conn, part: conn.executemany(_INTO, part), rows)
+        await self._write(lambda conn, part: conn.executemany(ask.INTO, part), rows)
 
     async def turn(self, device: str, turns: Iterable[Turn]) -> None:
         """Note what became of persons."""
@@ -289,7 +253,7 @@ class Roster:
         def note(conn: Connection, part: Sequence[Turn]) -> None:
             gone = [(device, t.key) for t in part if t.gone]
             conn.executemany("DELETE FROM roster WHERE device = ? AND key = ?", gone)
-            conn.executemany(_SET, [
+            conn.executemany(ask.SET, [
                 (t.state, t.held, t.why, t.code[:32], t.said[:200], t.tries, t.due, device, t.key)
                 for t in part if not t.gone
             ])  # fmt: skip
@@ -318,14 +282,3 @@ class Roster:
 
 def _noted(note: Callable[[Connection, Sequence[T]], object], part: Sequence[T], conn: Connection) -> None:
     note(conn, part)
-
-
-def _sql(place: Place, sql: str) -> str:
-    groups = " OR ".join(f"instr(' ' || c.groups || ' ', ' ' || :g{n} || ' ')" for n in range(len(place.groups)))
-    return sql.replace("{wanted}", _WANTED.replace("{groups}", groups or "0"))
-
-
-def _values(place: Place, now: float) -> dict[str, object]:
-    states = {s.name.lower(): int(s) for s in State}
-    named = {f"g{n}": group for n, group in enumerate(place.groups)}
-    return {"device": place.device, "now": now, "lead": place.lead, "timed": place.timed, **states, **named}
