@@ -67,6 +67,10 @@ class DriverContract:
         await asyncio.sleep(0)
         return under_way
 
+    async def rest(self, rig: Rig) -> None:
+        """Wait until the rig itself has nothing under way any more, after the driver has ended."""
+        await asyncio.sleep(0.1)
+
     def held(self, rig: Rig, inlet: Recorder, names: Sequence[str]) -> None:
         """What the inlet was told while these worked: nothing else, and each of them."""
 
@@ -139,7 +143,7 @@ class DriverContract:
         async def scene(rig, driver, inlet):
             async with running(driver, inlet):  # once, so that thread pools and the like exist
                 await self.works(rig, driver, inlet, "WARM")
-            await asyncio.sleep(0.05)
+            await self.rest(rig)
             tasks, files = len(asyncio.all_tasks()), open_files()
             for ups in range(2, 5):
                 async with running(driver, inlet, ups):
@@ -151,7 +155,7 @@ class DriverContract:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            await asyncio.sleep(0.1)
+            await self.rest(rig)
             assert len(asyncio.all_tasks()) == tasks
             assert open_files() == files
 

@@ -202,6 +202,7 @@ def test_losing_the_adapter_is_losing_the_line_and_it_comes_back():
             await ready(driver)
             waiting = asyncio.create_task(driver.execute(order(name=f"o{ups}")))
             assert await waiting is Outcome.EXECUTED
+            await ready(driver)
             rig.gone.set()
             with pytest.raises(Lost):
                 await asyncio.wait_for(task, 5)
@@ -209,7 +210,7 @@ def test_losing_the_adapter_is_losing_the_line_and_it_comes_back():
             rig.gone.clear()
             assert await driver.execute(order()) is Outcome.NOT_SENT
 
-    play(scene)
+    play(scene, lifetime=10_000)  # a challenge of before, good for longer than `ready` waits
 
 
 def test_an_order_that_waits_when_the_line_goes_is_not_sent():
