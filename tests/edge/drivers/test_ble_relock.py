@@ -32,7 +32,7 @@ from tests.edge.drivers.contract import context
 
 GATEWAY = {"locks_again": "gateway"}
 RIGS = [pytest.param(lintel_locks, id="lintel"), pytest.param(nuki_rig, id="nuki"), pytest.param(yale_rig, id="yale")]
-CLOSED = [pytest.param(nuki_rig, id="nuki"), pytest.param(yale_rig, id="yale")]
+MAKERS = [pytest.param(nuki_rig, id="nuki"), pytest.param(yale_rig, id="yale")]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ async def until_line_ends(driver, inlet, scene):
 # ---- a debt outlives what goes wrong
 
 
-@pytest.mark.parametrize("rig", RIGS)
+@pytest.mark.parametrize("rig", MAKERS)
 def test_the_line_that_ends_in_the_middle_of_an_opening_locks_when_it_is_back(rig):
     async def scene(rig, driver, inlet):
         rig.devices[0] = replace(rig.devices[0], open_s=60.0)  # what is found unlocked would be locked then
@@ -170,7 +170,7 @@ def test_a_lock_that_jams_is_tried_for_as_long_as_it_takes_and_told_of_once(monk
         async with running(driver, inlet):
             assert await driver.execute(order(within=10, seconds=0.1)) is Outcome.EXECUTED
             await rig.lock.do_jam()
-            await until(lambda: rig.turns().count("lock") > 7, 15.0)
+            await until(lambda: rig.turns().count("lock") > 5, 15.0)
             told = [f for f in faults(inlet) if f.startswith("not locked again: ")]
             assert len(told) == 1
             assert "locked again" not in faults(inlet)
@@ -268,7 +268,7 @@ def test_what_is_not_the_gateways_to_lock_stays_as_it_is(why):
 
 @pytest.mark.parametrize("again", ["itself", "gateway"])
 def test_a_release_that_is_refused_ends_the_hold_and_the_lock_is_locked(monkeypatch, again):
-    monkeypatch.setattr(ble_relock, "HELD_S", 0.5)
+    monkeypatch.setattr(ble_relock, "HELD_S", 0.3)
 
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
@@ -276,7 +276,7 @@ def test_a_release_that_is_refused_ends_the_hold_and_the_lock_is_locked(monkeypa
             await rig.lock.do_jam()
             assert await driver.execute(order(Action.RELEASE, within=10, name="o2")) is Outcome.REFUSED_BY_DEVICE
             before = rig.turns().count("unlock")
-            await asyncio.sleep(0.7)  # a renewal would have come
+            await asyncio.sleep(0.4)  # a renewal would have come
             await rig.lock.do_jam(jammed=False)
             await ends_locked(rig)
             assert rig.turns().count("unlock") == before
@@ -285,7 +285,7 @@ def test_a_release_that_is_refused_ends_the_hold_and_the_lock_is_locked(monkeypa
 
 
 def test_a_release_that_is_not_sent_ends_the_hold_and_the_lock_is_locked_when_it_is_back(monkeypatch):
-    monkeypatch.setattr(ble_relock, "HELD_S", 0.5)
+    monkeypatch.setattr(ble_relock, "HELD_S", 0.3)
 
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
@@ -295,14 +295,14 @@ def test_a_release_that_is_not_sent_ends_the_hold_and_the_lock_is_locked_when_it
             before = rig.turns()
             rig.air.back(rig.address)
             await ends_locked(rig)
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.4)
             assert rig.turns() == [*before, "lock"]
 
     play(scene, weak="rate")
 
 
 def test_control_a_hold_without_a_release_is_renewed(monkeypatch):
-    monkeypatch.setattr(ble_relock, "HELD_S", 0.5)
+    monkeypatch.setattr(ble_relock, "HELD_S", 0.3)
 
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
@@ -318,7 +318,7 @@ def test_an_opening_in_a_hold_does_not_end_it():
         async with running(driver, inlet):
             assert await driver.execute(order(Action.HOLD, within=10)) is Outcome.EXECUTED
             assert await driver.execute(order(within=10, seconds=0.1, name="o2")) is Outcome.EXECUTED
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
             assert rig.turns() == ["unlock", "unlock"]
             assert rig.lock.motor.bolt == "unlocked"
 
@@ -329,7 +329,7 @@ def test_an_opening_in_a_hold_does_not_end_it():
 # ---- fire
 
 
-@pytest.mark.parametrize("rig", CLOSED)
+@pytest.mark.parametrize("rig", MAKERS)
 def test_what_fire_has_released_is_not_locked_again(rig):
     async def scene(rig, driver, inlet):
         fire = Fire(driver)
@@ -374,7 +374,7 @@ def test_fire_that_comes_while_a_lock_is_dialled_to_be_locked(monkeypatch):
 # ---- refused, perhaps half way
 
 
-@pytest.mark.parametrize("rig", CLOSED)
+@pytest.mark.parametrize("rig", MAKERS)
 def test_an_opening_that_was_blocked_half_way_is_locked_again(rig):
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
@@ -399,7 +399,7 @@ def test_an_opening_that_certainly_did_not_move_the_lock_plans_nothing():
 # ---- an order and its time
 
 
-@pytest.mark.parametrize("rig", RIGS)
+@pytest.mark.parametrize("rig", MAKERS)
 def test_a_slow_motor_is_waited_for_beyond_the_deadline(rig):
     async def scene(rig, driver, inlet):
         async with running(driver, inlet):
@@ -408,9 +408,9 @@ def test_a_slow_motor_is_waited_for_beyond_the_deadline(rig):
             doing = asyncio.create_task(driver.execute(order(within=1.0)))
             await until(rig.turns, 5.0)
             assert await doing is Outcome.EXECUTED
-            assert time.monotonic() - started > 1.2  # not before it had turned
+            assert time.monotonic() - started > 1.1  # not before it had turned
 
-    play(scene, rig, travel=1.5, spec={"open": "unlock", "keep": True})
+    play(scene, rig, travel=1.2, spec={"open": "unlock", "keep": True})
 
 
 def test_a_lock_that_falls_silent_in_the_middle_is_answered_in_time_and_locked_all_the_same(monkeypatch):
@@ -420,7 +420,7 @@ def test_a_lock_that_falls_silent_in_the_middle_is_answered_in_time_and_locked_a
         async with running(driver, inlet):
             await connected(driver)
             started = time.monotonic()
-            doing = asyncio.create_task(driver.execute(order(within=0.5, seconds=0.3)))
+            doing = asyncio.create_task(driver.execute(order(within=1.0, seconds=0.3)))
             await until(rig.turns, 5.0)
             rig.air.leave(rig.address)
             assert await doing is Outcome.UNKNOWN_OUTCOME
