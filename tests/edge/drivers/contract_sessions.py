@@ -62,7 +62,7 @@ class SessionContract(DriverContract):
         """Two devices that are plugged in."""
         raise AssertionError("the subclass gives a rig")
 
-    async def neighbour_works(self, rig, driver, name, within=2.0):
+    async def neighbour_works(self, rig, driver, name, within=4.0):
         """The other device is told something, and does it in time."""
         order = replace(rig.neighbour, id=name, deadline=time.monotonic() + self.order_s)
         before, start = await rig.ordered(order.device), time.monotonic()
