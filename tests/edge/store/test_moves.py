@@ -1,13 +1,54 @@
 """A list moves to another box with its uses, revocations and lockdown; no pass takes another's id."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from lintel.edge.model import Direction, Status
-from lintel.edge.store import CountedUse, Del, PassPut, PassUse, StepUse, Store, Type
+from lintel.edge.model import Direction, Method, PersonKind, Status
+from lintel.edge.persons import Consent
+from lintel.edge.store import CountedUse, CredentialPut, Del, PassPut, PassUse, StepUse, Store, Type
 from lintel.edge.store.export import export_document
 
 from .helpers import DIGEST, card, digest, event, run
+
+
+def _face(rev: int | None = None) -> CredentialPut:
+    return CredentialPut(digest(4), "per_4", PersonKind.OWNER, Method.FACE, ("a",), rev=rev, consent=Consent.GRANTED)
+
+
+def test_f3_a_withdrawn_consent_moves_with_the_list_although_its_row_is_gone(tmp_path: Path) -> None:
+    documents: list[str] = []
+
+    async def old(store: Store) -> None:
+        withdrawn = replace(_face(3), consent=Consent.WITHDRAWN)
+        await store.allowlist.apply_checkpoint([withdrawn], epoch=1, seq=1, synced_at=1.0)
+        await store.allowlist.apply_import([], at=2.0, replace=True)
+        documents.append(json.dumps(export_document(store.database.reader)))
+        assert json.loads(documents[0])["withdrawn"] == [{"face": digest(4)[:8].hex(), "rev": 3}]
+
+    async def new(store: Store) -> None:
+        for _ in range(2):
+            answer = await store.import_rows({"text": documents[0], "form": "json"}, DIGEST, None, at=2.0)
+            assert answer["mistakes"] == []
+        assert json.loads(json.dumps(export_document(store.database.reader))) == json.loads(documents[0])
+        await store.allowlist.apply_import([_face()], at=3.0, replace=False)
+        found = store.allowlist.find(digest(4))
+        assert found is not None
+        assert found.consent is Consent.WITHDRAWN
+        await store.allowlist.apply_checkpoint([_face(9)], epoch=1, seq=2, synced_at=1.0)
+        answer = await store.import_rows({"text": documents[0], "form": "json"}, DIGEST, None, at=4.0)
+        found = store.allowlist.find(digest(4))
+        assert found is not None
+        assert found.consent is Consent.GRANTED, "what is moved is older than this grant"
+        wrong = json.dumps({"withdrawn": [{"face": "12", "rev": 3}, {"rev": 3}, {"face": "00" * 8, "rev": -1}]})
+        answer = await store.import_rows({"text": wrong, "form": "json"}, DIGEST, None, at=5.0)
+        assert [m[0] for m in answer["mistakes"]] == [
+            "withdrawn[0], face", "withdrawn[1], face", "withdrawn[2], rev",
+        ]  # fmt: skip
+
+    for name, body in (("old", old), ("new", new)):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name, body)
 
 
 def _status(store: Store, number: int) -> Status | None:

@@ -29,9 +29,10 @@ from lintel.edge.store.changes import (
     Type,
     Uses,
     Why,
+    Withdrawn,
 )
 from lintel.edge.store.connection import WRITER_CACHE_KIB, Connection
-from lintel.edge.store.consents import GRANTED, WITHDRAWN, Withdrawals
+from lintel.edge.store.consents import GRANTED, Withdrawals
 
 LARGE, LARGE_CACHE_KIB = 10_000, 65536
 """A large set of changes gets a larger page cache for its time: spilled pages are written twice."""
@@ -140,6 +141,8 @@ class Applier:
             self._item(change)
         elif isinstance(change, Uses):
             self._uses(change.space, change.id, change.uses)
+        elif isinstance(change, Withdrawn):
+            faces.withdraw(self.conn, self._withdrawals, change.key, change.id or None, change.rev)
         elif isinstance(change, Locked):
             self.conn.execute("INSERT OR IGNORE INTO lockdown VALUES (?)", (change.group,))
 
@@ -232,8 +235,7 @@ class Applier:
         rev = None if taken else self._revision(Type.CREDENTIAL, names, put.rev, rank, stored)
         own = put.id or (there[1] if there is not None and put.rev is None else None)
         if rev is None:
-            self._kept += 1
-            self._withdraw(put, key, own, stored[0] if stored is not None else 0)
+            self._keep(put, key, own)
             return
         consent = self._withdrawals.judge(put, key, own, rev, there[4] if there is not None else 0)
         if put.id:
@@ -252,13 +254,11 @@ class Applier:
             self.conn.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", (put.person, put.mask, rev))
         self._put += 1
 
-    def _withdraw(self, put: CredentialPut, key: int, name: str | None, stored: int) -> None:
-        """A consent is taken back by a row that says nothing new otherwise; not by one that is older than what is."""
-        if put.consent is Consent.WITHDRAWN and (put.rev is None or put.rev >= stored):
-            self._withdrawals.note(key, name, stored if put.rev is None else put.rev)
-            self.conn.execute("UPDATE credential SET consent = ? WHERE key = ?", (WITHDRAWN, key))
-            for (shown,) in self.conn.execute("SELECT shown FROM face WHERE key = ?", (key,)).fetchall():
-                faces.strip(self.conn, key, shown)
+    def _keep(self, put: CredentialPut, key: int, name: str | None) -> None:
+        """What is stored stays, but for a consent that is taken back."""
+        self._kept += 1
+        if put.consent is Consent.WITHDRAWN:
+            faces.withdraw(self.conn, self._withdrawals, key, name, put.rev)
 
     def _pass(self, put: PassPut) -> None:
         (_, name), (_, plain) = _names(put)
@@ -301,8 +301,8 @@ class Applier:
 
 
 def _order(change: Change) -> int:
-    """Credentials in the order of their b-tree: neighbours share a page, and a large import stays in memory."""
-    return int.from_bytes(change.digest[:8], "big", signed=True) if isinstance(change, CredentialPut) else 0
+    """Credentials last, in the order of their b-tree: neighbours share a page, and a large import stays in memory."""
+    return int.from_bytes(change.digest[:8], "big", signed=True) if isinstance(change, CredentialPut) else -(1 << 64)
 
 
 def pass_name(pass_id: int) -> str:

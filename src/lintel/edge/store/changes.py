@@ -124,6 +124,15 @@ class Uses:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A consent that was taken back, also of a face that has no row here. `key`: the first 8 bytes of its digest."""
+
+    key: int
+    rev: int
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Locked:
     """A door group that is locked down. No list lifts it."""
 
@@ -131,7 +140,7 @@ class Locked:
 
 
 Put = CredentialPut | PassPut | ItemPut
-Change = Put | Del | Uses | Locked
+Change = Put | Del | Uses | Withdrawn | Locked
 
 
 @dataclass(frozen=True, slots=True)

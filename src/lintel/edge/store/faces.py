@@ -20,7 +20,7 @@ from lintel.edge.errors import Mistake
 from lintel.edge.model import Method, Status
 from lintel.edge.store.changes import STATUSES, CredentialPut
 from lintel.edge.store.connection import Connection
-from lintel.edge.store.consents import GRANTED
+from lintel.edge.store.consents import GRANTED, WITHDRAWN, Withdrawals
 from lintel.edge.store.files import sync_directory
 from lintel.edge.store.uses import split_digest
 
@@ -49,6 +49,17 @@ def enter(conn: Connection, put: CredentialPut, key: int, *, may: bool) -> None:
         conn.execute("UPDATE face SET shown = ?, mark = ? WHERE key = ?", (shown, mark(shown, printed), key))
     if not may:
         strip(conn, key, shown)
+
+
+def withdraw(conn: Connection, withdrawals: Withdrawals, key: int, name: str | None, rev: int | None) -> None:
+    """A consent is taken back by what changes nothing else, unless it is older than the row. `rev` None: it is not."""
+    row = conn.execute("SELECT rev FROM credential WHERE key = ?", (key,)).fetchone()
+    stored = row[0] if row is not None else 0
+    if rev is None or rev >= stored:
+        withdrawals.note(key, name, stored if rev is None else rev)
+        conn.execute("UPDATE credential SET consent = ? WHERE key = ?", (WITHDRAWN, key))
+        for (shown,) in conn.execute("SELECT shown FROM face WHERE key = ?", (key,)).fetchall():
+            strip(conn, key, shown)
 
 
 def strip(conn: Connection, key: int, shown: str) -> None:

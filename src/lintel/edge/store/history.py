@@ -1,28 +1,37 @@
-"""What outlives the rows of a list: deletions, uses, lockdown. How a document carries them to another box and back."""
+"""What outlives the rows of a list: deletions, uses, withdrawn consents, lockdown.
+
+How a document carries them to another box and back.
+"""
 
 from typing import Any
 
 from lintel.edge.store import fields
-from lintel.edge.store.changes import CREDENTIAL_SPACE, PASS_SPACE, Del, Locked, Type, Uses, Why
+from lintel.edge.store.changes import CREDENTIAL_SPACE, PASS_SPACE, Del, Locked, Type, Uses, Why, Withdrawn
 from lintel.edge.store.connection import Connection
 from lintel.edge.store.fields import WrongField
 
-SECTIONS = ("deleted", "uses", "lockdown")
+SECTIONS = ("deleted", "uses", "withdrawn", "lockdown")
 """Sections of a document that say what happened, not what is: a list that replaces sweeps nothing by them."""
 DELETED_KEYS = ("type", "id", "rev", "why")
+WITHDRAWN_KEYS = ("face", "rev", "id")
 
 
 def export_history(conn: Connection) -> dict[str, object]:
-    """Tombstones but those of a replaced list; uses that no exported row carries; door groups that are locked down."""
+    """Tombstones but those of a replaced list; uses and withdrawals that no exported row carries; lockdown."""
     graves = conn.execute("SELECT type, id, rev, why FROM tombstone ORDER BY type, id")
     uses = conn.execute(
         "SELECT space, id, uses FROM use_count u WHERE uses > 0"
         " AND NOT (space = 0 AND EXISTS (SELECT 1 FROM credential WHERE key = u.id))"
         " AND NOT (space = 1 AND EXISTS (SELECT 1 FROM visitor_pass WHERE pass_id = u.id))"
     )
+    withdrawn = conn.execute(
+        "SELECT key, rev, id FROM withdrawal w"
+        " WHERE NOT EXISTS (SELECT 1 FROM credential WHERE key = w.key) ORDER BY key"
+    )
     return {
         "deleted": [dict(zip(DELETED_KEYS, row, strict=True)) for row in graves if row[3] in set(Why)],
         "uses": {_name(space, number): count for space, number, count in uses},
+        "withdrawn": [{"face": _hex(key), "rev": rev} | ({"id": name} if name else {}) for key, rev, name in withdrawn],
         "lockdown": [group for (group,) in conn.execute("SELECT door_group FROM lockdown ORDER BY door_group")],
     }
 
@@ -50,6 +59,16 @@ def read_uses(name: str, value: object) -> Uses:
     return Uses(CREDENTIAL_SPACE, int.from_bytes(key or b"", "big", signed=True), count)
 
 
+def read_withdrawn(row: dict[str, Any]) -> Withdrawn:
+    """A row of `withdrawn`; `face`: the first 16 hex digits of its digest. Raises WrongField."""
+    fields.only_known(row, WITHDRAWN_KEYS)
+    key = fields.hex_bytes(row, "face", 8)
+    if key is None:
+        raise WrongField("face", "expected 16 hex digits")
+    rev = fields.whole_number(row, "rev", 0) or 0
+    return Withdrawn(int.from_bytes(key, "big", signed=True), rev, fields.text(row, "id"))
+
+
 def read_group(value: object) -> Locked:
     """An entry of `lockdown`. Raises WrongField."""
     (group,) = fields.door_groups({"groups": [value]})
@@ -57,4 +76,8 @@ def read_group(value: object) -> Locked:
 
 
 def _name(space: int, number: int) -> str:
-    return f"vp_{number}" if space == PASS_SPACE else int(number).to_bytes(8, "big", signed=True).hex()
+    return f"vp_{number}" if space == PASS_SPACE else _hex(number)
+
+
+def _hex(key: int) -> str:
+    return int(key).to_bytes(8, "big", signed=True).hex()

@@ -141,7 +141,10 @@ class _Reader:
                 self._mistake("file", f"expected an object with {', '.join((*SECTIONS, *history.SECTIONS))}{what}")
             return
         self.types.update(SECTIONS[name] for name in document if name in SECTIONS)
-        for section, shape in (("credentials", self._credential), ("passes", self._pass), ("deleted", self._deleted)):
+        for section, shape in (
+            ("credentials", self._credential), ("passes", self._pass), ("deleted", self._deleted),
+            ("withdrawn", self._withdrawn),
+        ):  # fmt: skip
             for n, row in enumerate(self._section(document, section, list, "a list")):
                 self._row(f"{section}[{n}]", row, shape)
         for section in ("schedules", "holidays", "blocks"):
@@ -167,6 +170,9 @@ class _Reader:
 
     def _deleted(self, _: str, row: dict[str, Any]) -> Change:
         return history.read_deleted(row)
+
+    def _withdrawn(self, _: str, row: dict[str, Any]) -> Change:
+        return history.read_withdrawn(row)
 
     def _json(self, text: str) -> object:
         try:
