@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import gpiod
 import pytest
@@ -34,8 +35,10 @@ def chip():
         yield made
 
 
-def driver(chip, *names):
-    devices = [Device(n, WIRED[n][1], WIRED[n][2], Direction.IN, builtin()[WIRED[n][0]]) for n in names or WIRED]
+def driver(chip, *names, **changes):
+    profiles = {n: builtin()[WIRED[n][0]] for n in names or WIRED}
+    profiles = {n: replace(p, spec=replace(p.spec, **changes)) for n, p in profiles.items()}
+    devices = [Device(n, WIRED[n][1], WIRED[n][2], Direction.IN, p) for n, p in profiles.items()]
     return build(Line("gpio", "gpio", {"chip": str(chip.path)}), devices, context())
 
 
@@ -44,9 +47,9 @@ def order(name, action=Action.OPEN, seconds=0.3):
 
 
 @asynccontextmanager
-async def at_work(chip, *names):
+async def at_work(chip, *names, **changes):
     inlet = Recorder()
-    made = driver(chip, *names)
+    made = driver(chip, *names, **changes)
     async with running(made, inlet) as task:
         yield made, inlet, task
 
@@ -156,6 +159,27 @@ def test_fire_and_the_exit_button(chip):
             await until(lambda: alarm in inlet.contacts[told:], 5.0)
             chip.wire(EXIT, high=False)
             await until(lambda: Contact("exit", ContactKind.EXIT, active=True, door="gate") in inlet.contacts, 5.0)
+
+    scene(body())
+
+
+@pytest.mark.parametrize("debounce", ["kernel", "software"])
+def test_a_press_that_is_over_before_a_busy_loop_reads_it_counts(chip, debounce):
+    """By the kernel's own times of its edges, and a bounce in that time does not."""
+
+    def busy(hold, wait):
+        chip.wire(EXIT, high=False)
+        time.sleep(hold)
+        chip.wire(EXIT, high=True)
+        time.sleep(wait)
+
+    async def body():
+        async with at_work(chip, "exit", debounce=debounce) as (_, inlet, _):
+            busy(0.2, 0.3)
+            await until(lambda: [c.active for c in inlet.contacts] == [False, True, False], 5.0)
+            busy(0.0, 0.3)
+            await asyncio.sleep(0.3)
+            assert len(inlet.contacts) == 3
 
     scene(body())
 
