@@ -8,8 +8,8 @@ import pytest
 from lintel.edge.drivers import gpio_bank
 from lintel.edge.drivers.gpio_input import Input
 from lintel.edge.model import EVERY_DOOR, Contact, ContactKind, DoorState
-from tests.edge.drivers.contract import until
-from tests.edge.drivers.gpio_rig import CONTACT, EXIT, FIRE, TAMPER, WIRED, at_work, chip_of, scene
+from tests.edge.drivers.contract import Recorder, until
+from tests.edge.drivers.gpio_rig import CONTACT, EXIT, FIRE, TAMPER, WIRED, at_work, chip_of, driver, scene
 
 
 @pytest.fixture
@@ -236,5 +236,49 @@ def test_edges_that_another_line_lost_make_all_levels_be_read(chip, monkeypatch)
             request.events.clear()
             chip.wire(EXIT, False)
             await until(lambda: Contact("fire", ContactKind.FIRE, True, EVERY_DOOR) in inlet.contacts)
+
+    scene(body())
+
+
+# ---- mistakes of our own
+
+
+@pytest.mark.parametrize("at", ["an edge", "the time of a bounce", "a look"])
+def test_a_mistake_with_one_input_takes_no_other_with_it(chip, at, caplog):
+    async def body():
+        async with at_work("exit", "fire", exit=SOFT if "bounce" in at else {}) as (_, inlet, _):
+            contact = inlet.contact
+
+            def broken(one):
+                if one.device == "exit" and one.active:
+                    raise RuntimeError("a mistake")
+                contact(one)
+
+            inlet.contact = broken
+            if at == "a look":
+                chip.volts[EXIT], chip.volts[FIRE] = False, True
+            else:
+                chip.wire(EXIT, False)
+                chip.wire(FIRE, True)
+            await until(lambda: Contact("fire", ContactKind.FIRE, True, EVERY_DOOR) in inlet.contacts)
+            await until(lambda: "a mistake" in caplog.text)
+            chip.wire(FIRE, False)
+            await until(lambda: inlet.contacts[-1].active is False)
+            assert inlet.ups == 1
+
+    scene(body())
+
+
+def test_any_other_mistake_ends_the_line_and_leaves_no_deaf_one(chip, monkeypatch):
+    async def body():
+        inlet, made = Recorder(), driver("exit")
+        task = asyncio.create_task(made.run(inlet))
+        await until(lambda: inlet.contacts)
+        monkeypatch.setattr(Input, "edge", None)
+        chip.wire(EXIT, False)
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(task, 2.0)
+        assert inlet.contacts[-1].active is None
+        assert chip.requests == []
 
     scene(body())

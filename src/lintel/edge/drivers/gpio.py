@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from lintel.edge.drivers.base import Context, Device, Driver, Inlet, Line
 from lintel.edge.drivers.gpio_bank import Bank, Wire
-from lintel.edge.errors import ConfigError, Lost, Mistake
+from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.model import Action, Order, Outcome
 from lintel.edge.profiles.gpio import GpioSpec
 
@@ -64,7 +64,7 @@ class Gpio:
             inlet.up()
             bank.start()
             await bank.lost
-        except Lost:
+        except Exception:
             bank.forget()
             raise
         finally:

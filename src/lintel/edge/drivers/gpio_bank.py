@@ -7,6 +7,7 @@ are read twice a second anyway, which is also how a chip that was unplugged is n
 
 import asyncio
 import errno
+import logging
 import select
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from lintel.edge.profiles.gpio import GpioSpec
 
 if TYPE_CHECKING:
     from gpiod import LineRequest, LineSettings
+
+log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.5
 """How often all levels are read (s)."""
@@ -124,7 +127,7 @@ class Bank:
         self._read(first=True)
         if self.lost.done():
             return
-        self._loop.add_reader(self._request.fd, self._edges)
+        self._loop.add_reader(self._request.fd, self._safely, self._edges)
         self._reading = True
         self._look()
 
@@ -166,7 +169,7 @@ class Bank:
         now = self._loop.time()
         self._drive(at, driven=wire.spec.driven(unlocked=pulse.unlocked(now)))
         if (deadline := pulse.deadline(now)) is not None and not self.lost.done():
-            self._timers[at] = self._loop.call_at(deadline, partial(self._set, at, wire, pulse))
+            self._timers[at] = self._loop.call_at(deadline, self._safely, partial(self._set, at, wire, pulse))
 
     def _drive(self, at: int, *, driven: bool) -> None:
         from gpiod.line import Value  # noqa: PLC0415  see `request`
@@ -182,7 +185,7 @@ class Bank:
         self._catch_up()
         self._read()
         if not self.lost.done():
-            self._timers["look"] = self._loop.call_later(LOOK_S, self._look)
+            self._timers["look"] = self._loop.call_later(LOOK_S, self._safely, self._look)
 
     def _read(self, only: Sequence[int] = (), *, first: bool = False) -> None:
         """Read levels; those of all lines, so that the loss of a chip with nothing but relays is noticed as well."""
@@ -240,7 +243,7 @@ class Bank:
         if (timer := self._timers.pop(at, None)) is not None:
             timer.cancel()
         if (deadline := self._inputs[at].deadline) is not None:
-            self._timers[at] = self._loop.call_at(deadline, self._due, at)
+            self._timers[at] = self._loop.call_at(deadline, self._safely, partial(self._due, at))
 
     def _due(self, at: int) -> None:
         now = self._catch_up()
@@ -250,7 +253,10 @@ class Bank:
     def _say(self, at: int, levels: Iterable[bool]) -> None:
         line, device = self._inputs[at], self._at[at].device
         for level in levels:
-            self._tell(self._at[at], level)
+            try:
+                self._tell(self._at[at], level)
+            except Exception:  # whoever hears of one input: the fire input beside it goes on
+                log.exception("%s: what input %s says was not taken", self._chip, device.id)
         now = self._loop.time()
         if line.held_back and now >= self._flooded.get(at, 0.0):
             self._flooded[at] = now + FOLD_S
@@ -272,6 +278,14 @@ class Bank:
             if wire.device.door == door and wire.spec.relock_on_open_s:
                 pulse.opened(wire.spec.relock_on_open_s, self._loop.time())
                 self._set(at, wire, pulse)
+
+    def _safely(self, work: Callable[[], object]) -> None:
+        """What the event loop calls: after a mistake it would go on with a deaf line; the supervisor begins anew."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  told by the supervisor
+            if not self.lost.done():
+                self.lost.set_exception(error)
 
     def _lose(self, error: OSError) -> None:
         if not self.lost.done():
