@@ -94,9 +94,11 @@ class BleLocks:
             finally:
                 for task in tasks:
                     task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                for lock in self._locks.values():
-                    lock.detach()
+                try:
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                finally:  # cancelled once more meanwhile: no lock takes an order for a line that is down
+                    for lock in self._locks.values():
+                        lock.detach()
 
     async def execute(self, order: Order) -> Outcome:
         """Carry out an order at its lock."""
