@@ -6,75 +6,25 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lintel.edge.ble.words import Move
 from lintel.edge.config import load
 from lintel.edge.drivers import ble_orders, ble_relock, ble_session, ble_worker
-from lintel.edge.drivers.ble_relock import Later, Owed
-from lintel.edge.errors import Lost
 from lintel.edge.lines import build_line
-from lintel.edge.model import Action, Notice, Outcome
-from lintel.edge.profiles.ble import BleSpec
-from tests.edge.drivers.ble_rig import (
-    known_battery,
-    lintel_locks,
-    nuki_rig,
-    order,
-    play,
-    running,
-    short_waits,
-    until,
-    yale_rig,
-)  # fmt: skip
+from lintel.edge.model import Outcome
+from tests.edge.drivers.ble_rig import known_battery, order, play, running, until, yale_rig
 from tests.edge.drivers.contract import context
-
-GATEWAY = {"locks_again": "gateway"}
-RIGS = [pytest.param(lintel_locks, id="lintel"), pytest.param(nuki_rig, id="nuki"), pytest.param(yale_rig, id="yale")]
-MAKERS = [pytest.param(nuki_rig, id="nuki"), pytest.param(yale_rig, id="yale")]
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
-    short_waits(monkeypatch)
-    monkeypatch.setattr(ble_relock, "AGAIN_S", 0.05)
-    monkeypatch.setattr(ble_relock, "LONGEST_S", 0.1)
-    monkeypatch.setattr(ble_relock, "LOOK_S", 0.05)
-
-
-class Fire:
-    """The latch as the driver may ask for it."""
-
-    def __init__(self, driver):
-        self.on = False
-        for worker in driver._locks.values():
-            worker._context = replace(worker._context, released=lambda _: self.on)
-
-
-def connected(driver, device="lock"):
-    return until(lambda: driver._locks[device]._session.talk is not None, 5.0)
-
-
-def faults(inlet):
-    return [f.detail for f in inlet.facts if f.notice is Notice.DEVICE_FAULT]
-
-
-def ends_locked(rig):
-    return until(lambda: rig.turns() and rig.turns()[-1] == "lock" and rig.lock.motor.bolt == "locked", 10.0)
-
-
-async def until_line_ends(driver, inlet, scene):
-    """The line up, `scene`, the line down."""
-    ups, task = inlet.ups, asyncio.create_task(driver.run(inlet))
-    await until(lambda: inlet.ups > ups, 5.0)
-    try:
-        await scene()
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, Lost):
-            await task
-
+from tests.edge.drivers.relock_rig import (
+    GATEWAY,
+    MAKERS,
+    RIGS,
+    Fire,
+    _short,  # noqa: F401  autouse
+    connected,
+    ends_locked,
+    faults,
+    until_line_ends,
+)
 
 # ---- a debt outlives what goes wrong
 
@@ -263,114 +213,6 @@ def test_what_is_not_the_gateways_to_lock_stays_as_it_is(why):
     play(scene, yale_rig, spec={} if why == "not ours" else GATEWAY)
 
 
-# ---- a hold and its end
-
-
-@pytest.mark.parametrize("again", ["itself", "gateway"])
-def test_a_release_that_is_refused_ends_the_hold_and_the_lock_is_locked(monkeypatch, again):
-    monkeypatch.setattr(ble_relock, "HELD_S", 0.3)
-
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            assert await driver.execute(order(Action.HOLD, within=10)) is Outcome.EXECUTED
-            await rig.lock.do_jam()
-            assert await driver.execute(order(Action.RELEASE, within=10, name="o2")) is Outcome.REFUSED_BY_DEVICE
-            before = rig.turns().count("unlock")
-            await asyncio.sleep(0.4)  # a renewal would have come
-            await rig.lock.do_jam(jammed=False)
-            await ends_locked(rig)
-            assert rig.turns().count("unlock") == before
-
-    play(scene, weak="rate", spec={"locks_again": again})
-
-
-def test_a_release_that_is_not_sent_ends_the_hold_and_the_lock_is_locked_when_it_is_back(monkeypatch):
-    monkeypatch.setattr(ble_relock, "HELD_S", 0.3)
-
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            assert await driver.execute(order(Action.HOLD, within=10)) is Outcome.EXECUTED
-            rig.air.leave(rig.address)
-            assert await driver.execute(order(Action.RELEASE, within=0.2, name="o2")) is Outcome.NOT_SENT
-            before = rig.turns()
-            rig.air.back(rig.address)
-            await ends_locked(rig)
-            await asyncio.sleep(0.4)
-            assert rig.turns() == [*before, "lock"]
-
-    play(scene, weak="rate")
-
-
-def test_control_a_hold_without_a_release_is_renewed(monkeypatch):
-    monkeypatch.setattr(ble_relock, "HELD_S", 0.3)
-
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            assert await driver.execute(order(Action.HOLD, within=10)) is Outcome.EXECUTED
-            await until(lambda: rig.turns().count("unlock") >= 3, 5.0)
-            assert "lock" not in rig.turns()
-
-    play(scene, weak="rate")
-
-
-def test_an_opening_in_a_hold_does_not_end_it():
-    async def scene(rig, driver, inlet):
-        async with running(driver, inlet):
-            assert await driver.execute(order(Action.HOLD, within=10)) is Outcome.EXECUTED
-            assert await driver.execute(order(within=10, seconds=0.1, name="o2")) is Outcome.EXECUTED
-            await asyncio.sleep(0.3)
-            assert rig.turns() == ["unlock", "unlock"]
-            assert rig.lock.motor.bolt == "unlocked"
-
-    play(scene, weak="rate")
-    play(scene, yale_rig, spec=GATEWAY)
-
-
-# ---- fire
-
-
-@pytest.mark.parametrize("rig", MAKERS)
-def test_what_fire_has_released_is_not_locked_again(rig):
-    async def scene(rig, driver, inlet):
-        fire = Fire(driver)
-        async with running(driver, inlet):
-            assert await driver.execute(order(within=10, seconds=0.3)) is Outcome.EXECUTED
-            fire.on = True
-            late = order(Action.RELEASE, within=0.5, name="o2")
-            assert await driver.execute(late) in (Outcome.NOT_SENT, Outcome.ORDER_EXPIRED)
-            await asyncio.sleep(0.6)
-            assert rig.turns() == ["unlock"]
-            fire.on = False  # the same lock, the same debt
-            await ends_locked(rig)
-
-    play(scene, rig, spec={**GATEWAY, "open": "unlock"})
-
-
-def test_fire_that_comes_while_a_lock_is_dialled_to_be_locked(monkeypatch):
-    async def scene(rig, driver, inlet):
-        fire, real = Fire(driver), ble_worker.carry_out
-        dialling, go_on = asyncio.Event(), asyncio.Event()
-
-        async def slow(session, command, deadline):
-            if command.move is Move.LOCK:
-                dialling.set()
-                await go_on.wait()
-            return await real(session, command, deadline)
-
-        monkeypatch.setattr(ble_worker, "carry_out", slow)
-        async with running(driver, inlet):
-            assert await driver.execute(order(within=10, seconds=0.1)) is Outcome.EXECUTED
-            await asyncio.wait_for(dialling.wait(), 5)
-            fire.on = True
-            go_on.set()
-            await asyncio.sleep(0.4)
-            assert rig.turns() == ["unlock"]
-            fire.on = False
-            await ends_locked(rig)
-
-    play(scene, yale_rig, spec=GATEWAY)
-
-
 # ---- refused, perhaps half way
 
 
@@ -449,88 +291,3 @@ def test_an_order_that_is_given_up_leaves_no_dialling_behind(monkeypatch):
             assert rig.turns("lock0") == []
 
     play(scene, count=2, slots=1)
-
-
-# ---- the rules alone
-
-
-@st.composite
-def steps(draw):
-    kind = draw(st.sampled_from(["open", "hold", "release", "try", "fire", "restart", "wait"]))
-    return kind, draw(st.sampled_from(["done", "unknown", "refused", "never"])), draw(st.floats(0.0, 50.0))
-
-
-OUTCOMES = {
-    "done": Outcome.EXECUTED, "unknown": Outcome.UNKNOWN_OUTCOME,
-    "refused": Outcome.REFUSED_BY_DEVICE, "never": Outcome.NOT_SENT,
-}  # fmt: skip
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(steps(), max_size=30))
-def test_whatever_happens_what_may_be_open_is_owed_a_lock(script):
-    """A lock that may be open is held, released by fire, or owed a lock; and fire is never locked out."""
-    owed, now, released, perhaps_open, held = (
-        Owed(BleSpec("yale", locks_again="gateway"), 3.0),
-        0.0,
-        False,
-        False,
-        False,
-    )
-    for kind, end, pause in script:
-        now += pause
-        maybe = end != "never"
-        match kind:
-            case "open" | "hold":
-                action = Action.OPEN if kind == "open" else Action.HOLD
-                said = order(action, seconds=3.0)
-                owed.ended(said, owed.releases, now, OUTCOMES[end], maybe=maybe)
-                perhaps_open = perhaps_open or maybe
-                held = held or (kind == "hold" and end in ("done", "unknown"))
-            case "release":
-                owed.release(now)
-                held, perhaps_open = False, True
-                if not released:
-                    owed.ended(order(Action.RELEASE), owed.releases, now, OUTCOMES[end], maybe=maybe)
-                    perhaps_open = end != "done"
-            case "try":
-                due = owed.due(now, released=released)
-                if isinstance(due, Later):
-                    assert not released
-                    assert due.move is Move.LOCK
-                    trying = owed.trying(now)
-                    if end != "never":  # else it never ended
-                        owed.tried(trying, now, done=end == "done")
-                    perhaps_open = perhaps_open and end != "done"
-            case "fire":
-                released = not released
-            case "restart":
-                owed = Owed(BleSpec("yale", locks_again="gateway"), 3.0)
-                owed.begin()
-                held = False
-                owed.saw("unlocked" if perhaps_open else "locked", now)
-        planned = owed.later is not None and owed.later.move is Move.LOCK
-        assert owed.held == held
-        assert planned or held or not perhaps_open
-        if planned and not released:
-            due = owed.due(now + 61.0, released=False)
-            assert isinstance(due, Later)  # and it is tried before long
-
-
-def test_a_hold_that_ends_after_its_release_was_ordered_is_no_hold():
-    for again in ("itself", "gateway", "never"):
-        owed = Owed(BleSpec("lintel-lock", locks_again=again), 3.0)
-        before = owed.releases
-        owed.release(5.0)
-        owed.ended(order(Action.HOLD), before, 6.0, Outcome.EXECUTED, maybe=True)
-        assert not owed.held
-        assert owed.later == Later(6.0, Move.LOCK, 6.0)
-
-
-def test_a_renewal_under_way_does_not_undo_a_release():
-    owed = Owed(BleSpec("lintel-lock", locks_again="itself"), 3.0)
-    owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
-    renewing = owed.trying(6000.0)
-    owed.release(6001.0)
-    owed.tried(renewing, 6002.0, done=True)
-    assert owed.later.move is Move.LOCK

@@ -1,0 +1,93 @@
+"""What is owed to a lock, by the rules alone."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lintel.edge.ble.words import Move
+from lintel.edge.drivers.ble_relock import Later, Owed
+from lintel.edge.model import Action, Outcome
+from lintel.edge.profiles.ble import BleSpec
+from tests.edge.drivers.ble_rig import order
+from tests.edge.drivers.relock_rig import _short  # noqa: F401  autouse
+
+
+@st.composite
+def steps(draw):
+    kind = draw(st.sampled_from(["open", "hold", "release", "try", "fire", "restart", "wait"]))
+    return kind, draw(st.sampled_from(["done", "unknown", "refused", "never"])), draw(st.floats(0.0, 50.0))
+
+
+OUTCOMES = {
+    "done": Outcome.EXECUTED, "unknown": Outcome.UNKNOWN_OUTCOME,
+    "refused": Outcome.REFUSED_BY_DEVICE, "never": Outcome.NOT_SENT,
+}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(steps(), max_size=30))
+def test_whatever_happens_what_may_be_open_is_owed_a_lock(script):
+    """A lock that may be open is held, released by fire, or owed a lock; and fire is never locked out."""
+    owed, now, released, perhaps_open, held = (
+        Owed(BleSpec("yale", locks_again="gateway"), 3.0),
+        0.0,
+        False,
+        False,
+        False,
+    )
+    for kind, end, pause in script:
+        now += pause
+        maybe = end != "never"
+        match kind:
+            case "open" | "hold":
+                action = Action.OPEN if kind == "open" else Action.HOLD
+                said = order(action, seconds=3.0)
+                owed.ended(said, owed.releases, now, OUTCOMES[end], maybe=maybe)
+                perhaps_open = perhaps_open or maybe
+                held = held or (kind == "hold" and end in ("done", "unknown"))
+            case "release":
+                owed.release(now)
+                held, perhaps_open = False, True
+                if not released:
+                    owed.ended(order(Action.RELEASE), owed.releases, now, OUTCOMES[end], maybe=maybe)
+                    perhaps_open = end != "done"
+            case "try":
+                due = owed.due(now, released=released)
+                if isinstance(due, Later):
+                    assert not released
+                    assert due.move is Move.LOCK
+                    trying = owed.trying(now)
+                    if end != "never":  # else it never ended
+                        owed.tried(trying, now, done=end == "done")
+                    perhaps_open = perhaps_open and end != "done"
+            case "fire":
+                released = not released
+            case "restart":
+                owed = Owed(BleSpec("yale", locks_again="gateway"), 3.0)
+                owed.begin()
+                held = False
+                owed.saw("unlocked" if perhaps_open else "locked", now)
+        planned = owed.later is not None and owed.later.move is Move.LOCK
+        assert owed.held == held
+        assert planned or held or not perhaps_open
+        if planned and not released:
+            due = owed.due(now + 61.0, released=False)
+            assert isinstance(due, Later)  # and it is tried before long
+
+
+def test_a_hold_that_ends_after_its_release_was_ordered_is_no_hold():
+    for again in ("itself", "gateway", "never"):
+        owed = Owed(BleSpec("lintel-lock", locks_again=again), 3.0)
+        before = owed.releases
+        owed.release(5.0)
+        owed.ended(order(Action.HOLD), before, 6.0, Outcome.EXECUTED, maybe=True)
+        assert not owed.held
+        assert owed.later == Later(6.0, Move.LOCK, 6.0)
+
+
+def test_a_renewal_under_way_does_not_undo_a_release():
+    owed = Owed(BleSpec("lintel-lock", locks_again="itself"), 3.0)
+    owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
+    renewing = owed.trying(6000.0)
+    owed.release(6001.0)
+    owed.tried(renewing, 6002.0, done=True)
+    assert owed.later.move is Move.LOCK
