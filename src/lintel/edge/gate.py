@@ -124,6 +124,7 @@ class Gate:
         finally:
             for task in orders:
                 task.cancel()
+            await asyncio.gather(*orders, return_exceptions=True)  # each writes down how it ended
 
     async def _next(self, queue: asyncio.Queue[tuple[Reading, Receipt]], orders: set["asyncio.Task[None]"]) -> None:
         reading, receipt = await queue.get()

@@ -202,7 +202,7 @@ class Journal:
 
     def _tick(self) -> None:
         self._armed = False
-        if not self._writer.fault:
+        if self._writer.alive and not self._writer.fault:  # the timer may be due after the end
             self._writer.submit(self._flush_records)
 
     def _flush_records(self, conn: Connection) -> None:
