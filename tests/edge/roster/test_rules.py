@@ -61,6 +61,23 @@ def test_silence_is_no_answer():
     assert (blind.state, blind.held, blind.due) == (State.FAILED, True, 1030.0)
 
 
+def test_who_is_never_answered_for_is_sent_once_more_at_once_and_then_ever_more_seldom():
+    def after(tries, *, held, there):
+        row = Entry(1, "p1", State.SENT, held=held, tries=tries)
+        listed = Listed(frozenset({"p1"} if there else ()))
+        return settle([row], listed, {}, loud=(), until=1000.0, now=1000.0).turns[0]
+
+    for held, there in ((False, False), (True, False), (True, True)):
+        first = after(0, held=held, there=there)
+        assert (first.state, first.tries, first.held) == (State.PENDING, 1, there)
+        late = [after(n, held=held, there=there) for n in range(1, 12)]
+        assert {(t.state, t.why, t.code) for t in late} == {(State.FAILED, "retry_later", "timeout")}
+        assert [t.tries for t in late] == list(range(2, 13))
+        assert [t.due - 1000 for t in late[:3]] == [30, 60, 120]
+        assert late[-1].due - 1000 == 3600
+    assert after(5, held=False, there=True).state is State.STORED, "the list shows that it came"
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_with_a_list_no_answer_alone_makes_anybody_gone(verdict):
     entry = Entry(1, "p1", State.STORED, held=True, tries=0)
@@ -143,7 +160,8 @@ class World:
         ids = frozenset(f"p{k}" for k in self.terminal)
         ours = {f"p{k}": k for k in range(4)}
         loud = {k for k, until in self.loud.items() if until > self.now}
-        settled = self.settle(list(self.rows.values()), Listed(ids), ours, loud=loud, until=self.now + QUIET_S)
+        until, rows = self.now + QUIET_S, list(self.rows.values())
+        settled = self.settle(rows, Listed(ids), ours, loud=loud, until=until, now=self.now)
         self.note(settled.turns)
         for key, _ in settled.found:
             self.rows[key] = Entry(key, f"p{key}", State.PENDING, held=True, tries=0)
@@ -223,8 +241,8 @@ def found_wrong(**options):
 
 
 def test_control_believing_an_absence_while_a_command_is_at_work_forgets_somebody():
-    def hasty(rows, listed, ours, *, loud, until):
-        return settle(rows, listed, {}, loud=(), until=until)
+    def hasty(rows, listed, ours, *, loud, until, now):
+        return settle(rows, listed, {}, loud=(), until=until, now=now)
 
     assert found_wrong(rules_settle=hasty)
     assert not found_wrong()
@@ -242,9 +260,9 @@ def test_control_taking_a_refusal_for_an_absence_forgets_somebody(monkeypatch):
 
 
 def test_control_believing_that_a_deletion_comes_after_every_earlier_command_forgets_somebody():
-    def in_order(rows, listed, ours, *, loud, until):
+    def in_order(rows, listed, ours, *, loud, until, now):
         answered = {r.key for r in rows if r.state is State.DELETING}
-        return settle(rows, listed, {}, loud=set(loud) - answered, until=until)
+        return settle(rows, listed, {}, loud=set(loud) - answered, until=until, now=now)
 
     assert found_wrong(rules_settle=in_order)
 

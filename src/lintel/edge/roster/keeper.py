@@ -19,9 +19,10 @@ from typing import Final
 from lintel.edge.clock import Clock
 from lintel.edge.errors import StoreError
 from lintel.edge.model import ClockState, Fact, Instant, Notice
-from lintel.edge.persons import Busy, Keeping, KeepsPersons, NotNow, Person, Presence, State, Told, Verdict
+from lintel.edge.persons import Busy, Keeping, KeepsPersons, NotNow, Presence, State, Told, Verdict
 from lintel.edge.roster import rules
 from lintel.edge.roster.loud import Loud
+from lintel.edge.roster.parcel import pack
 from lintel.edge.roster.standing import Standing, Tally
 from lintel.edge.store import Store
 from lintel.edge.store.roster import BEGIN, CLEAR, Entry, Place, Sight, Turn, Wanted
@@ -33,14 +34,14 @@ TICK: Final = 1.0
 """How often a quiet list looks whether there is something to do (s): two comparisons."""
 MOST: Final = 200
 """Persons of one command: an answer within seconds, and a deletion waits behind no more."""
-PHOTO_BYTES: Final = 180_000
-"""Photos of one command: on a line of 100 Mbit/s an order waits behind them for 20 ms."""
 DAY_S: Final = 86_400.0
 LEAD_S: Final = 86_400.0
 """How long before its validity begins a person is sent to a terminal that keeps validities."""
 BUSY_S, LONGEST_BUSY_S = 1.0, 30.0
 SELDOM_S: Final = 30.0
 """How often a list is looked at for what time alone changes, while little can be done about it."""
+RECOUNT_S: Final = 10.0
+"""How often it is counted anew during a pass, which may last for hours, when something has changed meanwhile."""
 _MOST_FOREIGN = 1000
 _LOST = "the allowlist was lost: nobody is sent or deleted before a whole one is here"
 _OLD = "the allowlist is an older one: nobody is sent before a whole one is here, and only who was revoked is deleted"
@@ -182,10 +183,14 @@ class ListKeeper:
         return due is not None and due <= now.wall and (self._sight == CLEAR or now.mono >= self._passed + SELDOM_S)
 
     async def _watch(self, now: Instant, *, there: bool) -> None:
-        """Who waits for a deletion waits for it off line as well."""
+        """Who waits for a deletion waits for it off line as well, and behind a long pass."""
         changed = self._counted != self._revision
-        seldom = now.mono >= self._tally.at + SELDOM_S
-        if self._tally.grown(now) or (not there and (changed or (seldom and self._timely(now)))):
+        age = now.mono - self._tally.at
+        if there:
+            news = self._working and age >= RECOUNT_S and (changed or self._timely(now))
+        else:
+            news = changed or (age >= SELDOM_S and self._timely(now))
+        if self._tally.grown(now) or news:
             await self.count()
         if not there:
             self.standing.why = "off line"
@@ -212,7 +217,7 @@ class ListKeeper:
         self._loud.begin(rows, now)
         ours = await self._ours(listed.ids - {row.name for row in rows})
         settled = await asyncio.to_thread(
-            rules.settle, rows, listed, ours, loud=self._loud.keys(now), until=self._loud.end(now)
+            rules.settle, rows, listed, ours, loud=self._loud.keys(now), until=self._loud.end(now), now=now.wall
         )
         await self._store.roster.turn(self.device, settled.turns)
         await self._store.roster.enter(self.device, ((key, name, State.PENDING) for key, name in settled.found))
@@ -257,6 +262,7 @@ class ListKeeper:
         most = min(MOST, self.keeping.drop_batch)
         rows = await self._store.roster.to_drop(self.place, wall, self._drop_after, most, self._sight)
         if not rows:
+            self._drop_after = BEGIN  # behind each batch that is sent: who has lost the right, or is due again
             return False
         never = [r for r in rows if r.state in (State.PENDING, State.FAILED) and not r.held]
         await self._store.roster.turn(self.device, [Turn(r.key, gone=True) for r in never])
@@ -293,7 +299,7 @@ class ListKeeper:
         wanted = await self._store.roster.to_put(self.place, wall, self._put_after, most, self._sight)
         if not wanted:
             return False
-        ready, without = await self._with_photos(wanted)
+        ready, without = await pack(wanted, self.keeping, self._store.faces)
         if without:
             said = "no photo is here"
             turns = [Turn(w.key, State.FAILED, w.held, Verdict.PHOTO_BAD, "no_photo", said, 1, rules.NEVER)
@@ -311,25 +317,6 @@ class ListKeeper:
             await self._note_puts([w for w, _ in ready], {t.id: t for t in told})
         self._put_after = max(w.key for w in (*without, *(w for w, _ in ready)))
         return True
-
-    async def _with_photos(self, wanted: Sequence[Wanted]) -> tuple[list[tuple[Wanted, Person]], list[Wanted]]:
-        """Whom to send now, as the terminal is to know them, and who has no photo. Stops when the photos are enough."""
-        ready: list[tuple[Wanted, Person]] = []
-        without: list[Wanted] = []
-        size = 0
-        for w in wanted:
-            photo = b""
-            if self.keeping.photos:
-                opened = await asyncio.to_thread(self._store.faces.opened, w.photo) if w.photo is not None else None
-                if opened is None:
-                    without.append(w)
-                    continue
-                photo = opened
-                if ready and size + len(photo) > PHOTO_BYTES:
-                    break
-                size += len(photo)
-            ready.append((w, Person(w.name, w.shown, w.valid_from, w.valid_to, photo, w.held)))
-        return ready, without
 
     async def _note_puts(self, wanted: Sequence[Wanted], told: dict[str, Told]) -> None:
         now, lists = self._clock.now(), self.keeping.lists

@@ -71,13 +71,28 @@ class Settled:
     lost: int = 0
 
 
+def _unanswered(row: Entry, now: float, *, held: bool) -> Turn:
+    """Sent, no answer, and the list does not show that it was stored: once more at once, then ever more seldom."""
+    tries = row.tries + 1
+    if tries == 1:
+        return Turn(row.key, held=held, tries=tries)
+    due = now + wait(Verdict.RETRY_LATER, tries - 1)
+    return Turn(row.key, State.FAILED, held, Verdict.RETRY_LATER, "timeout", "no answer came", tries, due)
+
+
 def settle(
-    rows: Iterable[Entry], listed: Listed, ours: Mapping[str, int], *, loud: Collection[int], until: float
+    rows: Iterable[Entry],
+    listed: Listed,
+    ours: Mapping[str, int],
+    *,
+    loud: Collection[int],
+    until: float,
+    now: float,
 ) -> Settled:
     """Compare a list that was read back with the rows about it.
 
     `ours`: keys of faces of the allowlist by their ids. `loud`: keys of the persons whom a command may still put there,
-    `until` Unix seconds at most.
+    `until` Unix seconds at most. `now`: Unix seconds.
     """
     turns: list[Turn] = []
     known: set[str] = set()
@@ -93,7 +108,7 @@ def settle(
             case State.SENT if there and not row.held:
                 turns.append(Turn(row.key, State.STORED, held=True))
             case State.SENT:
-                turns.append(Turn(row.key, held=there or row.key in loud, tries=row.tries))
+                turns.append(_unanswered(row, now, held=there or row.key in loud))
             case State.DELETING if not there and row.key in loud:
                 turns.append(_again(row.key, until))
             case State.DELETING if not there:

@@ -1,0 +1,118 @@
+"""A pass that lasts for hours holds nothing up, and a terminal that never answers is not asked for ever."""
+
+from lintel.edge.model import Method, Notice
+from lintel.edge.persons import Consent
+from tests.edge.roster.desk import Desk, Terminal, Time, run
+
+FIRST = [f"p{n:04d}" for n in range(10)]
+MANY = [f"p{n:04d}" for n in range(120)]
+LONG = len(MANY) - len(FIRST)
+"""Seconds of the pass that sends the rest of them, one a second."""
+
+
+async def filling(desk):
+    """Ten are there; the others are being sent. Returns these ten in the order in which a pass meets them."""
+    await desk.apply(*(desk.face(p) for p in FIRST))
+    await desk.run(30)
+    await desk.apply(*(desk.face(p) for p in MANY))
+    for _ in range(5):
+        await desk.step()
+    return sorted(FIRST, key=lambda p: int.from_bytes(desk.digest(Method.FACE, p)[:8], "big", signed=True))
+
+
+def terminal():
+    return Terminal(Time(), validity=False, takes=1.0)
+
+
+async def refused_once(path):
+    async with Desk(path, terminal()) as desk:
+        order = await filling(desk)
+        desk.terminal.busy = 1
+        await desk.apply(desk.face(order[5], consent=Consent.WITHDRAWN))
+        return await desk.gone(order[5], 2 * LONG)
+
+
+def test_f2_a_deletion_that_was_refused_once_waits_for_no_pass(tmp_path):
+    async def body():
+        assert await refused_once(tmp_path) < 20
+
+    run(body)
+
+
+def test_f2_control_a_pass_that_looks_behind_its_last_deletion_only_lets_somebody_wait_for_all_the_others(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lintel.edge.roster.keeper.ListKeeper._drop", only_forward)
+
+    async def body():
+        assert await refused_once(tmp_path) > LONG - 10
+
+    run(body)
+
+
+async def only_forward(self):
+    """`ListKeeper._drop` with a key that only rises within a pass."""
+    rows = await self._store.roster.to_drop(self.place, self._clock.now().wall, self._drop_after, 50, self._sight)
+    if rows:
+        told = {t.id: t for t in await self._driver.drop(self.device, [r.name for r in rows])}
+        await self._note_drops(rows, told)
+        self._drop_after = rows[-1].key
+    return bool(rows)
+
+
+def test_who_expires_during_a_pass_waits_for_no_pass(tmp_path):
+    async def body():
+        async with Desk(tmp_path, terminal()) as desk:
+            order = await filling(desk)
+            ends = desk.time.wall + 20
+            await desk.apply(desk.face(order[5], valid_to=ends), desk.face(order[9], consent=Consent.WITHDRAWN))
+            assert await desk.gone(order[5], 2 * LONG) < 20 + 10
+            assert desk.time.wall >= ends
+            assert order[9] not in desk.terminal.on
+
+    run(body)
+
+
+def test_f2_who_can_not_be_deleted_during_a_pass_is_an_alarm_before_it_is_over(tmp_path):
+    async def body():
+        async with Desk(tmp_path, terminal()) as desk:
+            order = await filling(desk)
+            desk.terminal.busy = 10**6
+            await desk.apply(desk.face(order[5], consent=Consent.WITHDRAWN))
+            await desk.run(80)
+            assert set(MANY) - set(desk.terminal.on), "it is still under way"
+            assert [f.count for f in desk.told(Notice.ERASE_FAILED)] == [1]
+            desk.terminal.busy = 0
+            await desk.run(700)
+            assert set(desk.terminal.on) == {*MANY} - {order[5]}
+            assert len(desk.told(Notice.ERASE_FAILED)) == 1
+
+    run(body)
+
+
+async def an_hour_of_silence(path):
+    """The photo of somebody who is there changes, and no answer comes."""
+    async with Desk(path, Terminal(Time(), batch=5, takes=10.0)) as desk:
+        await desk.apply(*(desk.face(p) for p in FIRST))
+        await desk.run(120)
+        desk.terminal.silent = True
+        desk.terminal.log.clear()
+        await desk.apply(desk.face(FIRST[0], mask="new"))
+        await desk.run(3600)
+        asked = desk.terminal.count("put"), desk.terminal.count("list")
+        (row,) = await desk.keeper.people(name=FIRST[0], only_failed=True, limit=5)
+        desk.terminal.silent = False
+        await desk.run(7200)
+        assert await desk.keeper.people(name="", only_failed=True, limit=5) == []
+        return *asked, row, desk.keeper.standing.counts.stored
+
+
+def test_an_update_that_is_never_answered_is_asked_for_ever_more_seldom_and_shows_as_failed(tmp_path):
+    async def body():
+        puts, lists, row, stored = await an_hour_of_silence(tmp_path)
+        assert puts <= 10
+        assert lists <= 10
+        assert (row["state"], row["class"], row["code"]) == ("failed", "retry_later", "timeout")
+        assert stored == len(FIRST)
+
+    run(body)
