@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from lintel.edge import daemon, fire, storeless
+from lintel.edge import config, daemon, fire, storeless
 from lintel.edge.control import call
 from lintel.edge.errors import StoreError
 from lintel.edge.inlet import Inlet
@@ -259,5 +260,56 @@ def test_control_a_start_that_is_refused_without_a_store_releases_nothing(tmp_pa
         site.fire()
         await asyncio.sleep(1.0)
         assert not site.chips["locks"].requests
+
+    asyncio.run(main())
+
+
+MQTT = """
+[[line]]
+id = "terminals"
+driver = "mqtt_terminal"
+host = "127.0.0.1"
+port = 9
+username = "gateway"
+password = "terminals"
+[[device]]
+id = "face"
+line = "terminals"
+profile = "mqtt-face"
+address = "1000001"
+door = "gate"
+"""
+
+
+def test_a_password_that_is_away_with_the_store_takes_its_own_line_along_and_no_other(tmp_path, monkeypatch):
+    """It lies beside the store. The line has it when the store is back."""
+
+    async def before(site):
+        secret = site.state / "credentials" / "terminals"
+        secret.parent.mkdir(mode=0o700)
+        site.give = lambda: (secret.write_text("secret"), secret.chmod(0o600))
+        path = site.folder / "gateway.toml"
+        path.write_text(path.read_text() + MQTT)
+        site.config = config.load(path)
+        await no_store_for_now(site, monkeypatch)
+
+    async def body(site):
+        wired = [r for r in site.running.lines if r.line.id != "terminals"]
+        await until(lambda: all(r.keeper.state == "up" for r in wired), LIMIT)
+        site.fire()
+        await site.released()
+        first = site.running
+        site.give()
+        site.let_in()
+        (site.state / "damaged").unlink()
+        await until(lambda: site.running is not first, LIMIT)
+        (line,) = [r for r in site.running.lines if r.line.id == "terminals"]
+        assert not isinstance(line.driver, storeless.NoSecret)
+
+    async def main():
+        site = Wired(tmp_path, monkeypatch, before=before)
+        site.start = partial(site.start, up=False)
+        async with site:
+            await body(site)
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from lintel.edge import fire
 from lintel.edge.fire import Fire
 from lintel.edge.model import (
     Action,
@@ -80,5 +81,32 @@ def test_a_driver_whose_own_future_is_cancelled_is_tried_again(tmp_path):
         await until(lambda: rig.locks.count("gate", Action.HOLD) >= 2)
         rig.locks.error = None
         await until(lambda: rig.locks.held("gate", "back"))
+
+    scene(body, tmp_path)
+
+
+def test_a_release_that_is_refused_is_believed_only_of_a_lock_that_knows_no_hold(tmp_path):
+    """A relay that answers a release with an error stands open; it is told again until it is not."""
+
+    async def body(rig):
+        rig.gate.contact(on(door="gate"))
+        await until(lambda: rig.locks.held("gate"))
+        rig.locks.knows = {Action.OPEN}
+        rig.gate.contact(on(False, door="gate"))
+        assert rig.gate.fire.reset().doors == ("gate",)
+        await until(lambda: rig.locks.count("gate", Action.RELEASE) >= 2)
+        assert rig.locks.held("gate")
+        rig.locks.knows = {Action.OPEN, Action.HOLD, Action.RELEASE}
+        await until(lambda: not rig.locks.held("gate"))
+        await until(lambda: not rig.gate.fire._tasks)
+
+    scene(body, tmp_path)
+
+
+def test_an_order_of_fire_gives_a_lock_that_is_far_time_to_be_reached(tmp_path):
+    async def body(rig):
+        rig.gate.contact(on(door="gate"))
+        await until(lambda: rig.locks.orders)
+        assert rig.locks.orders[0].deadline - rig.time.mono >= fire.REACH_S > rig.gate.order_s
 
     scene(body, tmp_path)

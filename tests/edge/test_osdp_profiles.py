@@ -12,3 +12,5 @@ def test_an_input_is_wired_to_one_thing(tmp_path):
     assert mistakes(tmp_path, text) == {}
     wired = text.replace("[[sample]]", '[[osdp.input]]\nnumber = 0\nkind = "fire"\n\n[[sample]]', 1)
     assert set(mistakes(tmp_path, wired)) == {"osdp.input[2].number"}
+    odd = text.replace("number = 0", "number = [0]", 1)
+    assert [where for where in mistakes(tmp_path, odd) if where.startswith("osdp.input[0].number")]

@@ -25,7 +25,7 @@ from lintel.edge.clock import Clock, Mark, always_synced, clock_chip, kernel_syn
 from lintel.edge.config import Config, password
 from lintel.edge.devices import Desk, Running, lists_of
 from lintel.edge.digests import Digester
-from lintel.edge.errors import StoreError
+from lintel.edge.errors import LintelError, StoreError
 from lintel.edge.gate import Gate
 from lintel.edge.health import Health, sd_notify
 from lintel.edge.inlet import Inlet
@@ -45,7 +45,7 @@ from lintel.edge.model import (
 )
 from lintel.edge.policy import decide
 from lintel.edge.store import Store, atomic_write, derive, standin, state_key, state_lock
-from lintel.edge.storeless import Carried, must_run
+from lintel.edge.storeless import Carried, NoSecret, must_run
 from lintel.edge.supervisor import Keeper
 from lintel.edge.witness import Witness
 
@@ -153,13 +153,20 @@ class Daemon:
         await self._cleanup.aclose()
 
     def _line(self, table: LineTable) -> Running:
-        secret = getattr(table, "password", "")
-        passwords = {table.id: password(secret, self.config.state_dir)} if secret else {}
+        secret, missing = getattr(table, "password", ""), ""
+        passwords: dict[str, str] = {}
+        try:
+            passwords = {table.id: password(secret, self.config.state_dir)} if secret else {}
+        except (LintelError, OSError, UnicodeDecodeError) as error:
+            if self._durable:
+                raise
+            missing = str(error)
         line, driver, devices = build_line(
             self.config, table, self.clock, self.digest, passwords,
             keys=self.store.keys if self._durable else None, released=self.gate.fire.frees,
         )  # fmt: skip
         limit = BROKER_LIMIT if isinstance(table, MqttLine | CameraLine) else LOCAL_LIMIT
+        driver = NoSecret(missing) if missing else driver
         return Running(line, driver, Keeper(table.id, self._report, limit), devices)
 
     def _report(self, fact: Fact) -> None:

@@ -36,6 +36,8 @@ AGAIN_S: Final = 0.25
 """After an order that did not reach its lock (s)."""
 UNCLEAR_S: Final = 1.0
 """After one that the lock refused, or whose outcome is not known (s)."""
+REACH_S: Final = 20.0
+"""How long a lock may take to be reached (s): an order of fire that comes late is not void, as an opening is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ class Reset:
 
 @dataclass(slots=True)
 class Fire:
-    """The latch of all doors. `execute` carries an order to its lock; `file` is where the latch outlives a restart."""
+    """The latch of all doors. `execute` carries an order to its lock; `file` is where the latch outlives a restart.
+
+    `order_s`: seconds after which every order of others is void.
+    """
 
     doors: Mapping[str, Door]
     execute: Execute
@@ -62,6 +67,9 @@ class Fire:
     over: set[str] = field(default_factory=set, init=False)
     """Doors that an operator has reset in this run."""
     _held: set[Lock] = field(default_factory=set, init=False)
+    """Those that were told to hold and have not had their release, except where it is known that they hold nothing."""
+    _took: set[Lock] = field(default_factory=set, init=False)
+    """Those of them that hold, or may: from these no refusal of a release is believed."""
     _inputs: dict[tuple[str, int], Contact] = field(default_factory=dict, init=False)
     """By device and its input."""
     _file: LatchFile = field(init=False)
@@ -79,6 +87,7 @@ class Fire:
         locks = {_lock(door) for door in self.doors.values()}
         self.latched |= {door: source for door, source in latch.doors.items() if door in self.doors}
         self._held |= latch.held & locks
+        self._took |= latch.held & locks
         gone = [*(latch.doors.keys() - self.doors.keys()), *(device for device, _ in latch.held - locks)]
         if gone:
             log.warning("fire: released, but no longer a door or its lock: %s; look at it", ", ".join(sorted(gone)))
@@ -216,10 +225,11 @@ class Fire:
             if (released, outcome) != told:
                 told = (released, outcome)
                 self._told(order, outcome)
-            over = outcome in (Outcome.EXECUTED, Outcome.REFUSED_BY_DEVICE)  # refused: what knows no hold needs no end
-            if over and not released and door.id not in self.latched:
+            nothing = outcome is Outcome.REFUSED_BY_DEVICE and _lock(door) not in self._took  # it knows no hold
+            if (nothing or outcome is Outcome.EXECUTED) and not released and door.id not in self.latched:
                 del self._tasks[door.id], self._wake[door.id]
                 self._held.discard(_lock(door))
+                self._took.discard(_lock(door))
                 self._file.save()
                 return
             with contextlib.suppress(TimeoutError):
@@ -232,6 +242,8 @@ class Fire:
         order = self._order(door, action)
         outcome = await self._execute(order)
         wait = RENEW_S
+        if action is Action.HOLD and outcome in (Outcome.EXECUTED, Outcome.UNKNOWN_OUTCOME):
+            self._took.add(_lock(door))
         if outcome is Outcome.REFUSED_BY_DEVICE and action is Action.HOLD:
             order = self._order(door, Action.OPEN)
             outcome, wait = await self._execute(order), door.open_s / 2
@@ -256,7 +268,7 @@ class Fire:
             return Outcome.NOT_SENT
 
     def _order(self, door: Door, action: Action) -> Order:
-        deadline = self.clock.now().mono + self.order_s
+        deadline = self.clock.now().mono + REACH_S
         return Order(new_id("ord_"), door.id, door.lock, action, deadline, door.channel, door.open_s)
 
     def _told(self, order: Order, outcome: Outcome) -> None:

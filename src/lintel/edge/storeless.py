@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lintel.edge.config import Config
+from lintel.edge.drivers.base import Inlet
+from lintel.edge.errors import Refused
 from lintel.edge.gate import Gate
 from lintel.edge.latch import NOTHING, Latch
-from lintel.edge.model import ContactKind, Event, Notice
+from lintel.edge.model import ContactKind, Event, Notice, Order, Outcome
 from lintel.edge.store import Store, standin
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,21 @@ class Carried:
     latch: Latch = NOTHING
     over: frozenset[str] = frozenset()
     lockdown: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NoSecret:
+    """Stands in for the driver of a line whose password is away with the store. The others are not to wait for it."""
+
+    why: str
+
+    async def run(self, inlet: Inlet) -> None:  # noqa: ARG002  see Driver
+        """Say so."""
+        raise Refused(self.why)
+
+    async def execute(self, order: Order) -> Outcome:  # noqa: ARG002  see Driver
+        """Nothing leaves."""
+        return Outcome.NOT_SENT
 
 
 def must_run(config: Config) -> bool:

@@ -142,10 +142,10 @@ class Voice:
                 self._keys(reply.keys, now, age)
             case Inputs() if trusted:
                 for number, wired in self._inputs.items():
-                    if wired.kind == "exit" and age > EXIT_S:
-                        continue  # who pressed it then has gone: nothing opens late
                     value = reply.values[number] if number < len(reply.values) else 2
                     active = None if value > 1 else bool(value) != wired.inverted
+                    if wired.kind == "exit" and active and age > EXIT_S:
+                        continue  # who pressed it then has gone: nothing opens late
                     self._state(wired.kind, number, active)
             case _:
                 pass

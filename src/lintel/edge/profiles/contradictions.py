@@ -64,12 +64,13 @@ def _gpio(gpio: Row) -> Found:
 
 
 def _osdp(osdp: Row) -> Found:
-    wired: set[object] = set()
+    wired: set[int] = set()
     for number, row in rows_at(osdp, "input"):
         at = row.get("number")
-        if isinstance(at, int) and at in wired:
-            yield f"osdp.input[{number}].number", "expected a number used once: an input is wired to one thing"
-        wired.add(at)
+        if isinstance(at, int):
+            if at in wired:
+                yield f"osdp.input[{number}].number", "expected a number used once: an input is wired to one thing"
+            wired.add(at)
 
 
 def _mqtt(mqtt: Row) -> Found:
