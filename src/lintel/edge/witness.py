@@ -10,7 +10,7 @@ from lintel.edge.model import Credential, Door, Instant, Method, PersonKind, Rea
 from lintel.edge.passes import BadPass, PassKey, RotatingCode, StaticPass, check_step, parse, verify
 from lintel.edge.policy import Facts
 from lintel.edge.store import Allowlist, CountedUse, PassUse, SiteData, StepUse
-from lintel.edge.store.apply import pass_name
+from lintel.edge.store.names import pass_name
 
 Use = CountedUse | PassUse | StepUse
 

@@ -15,7 +15,7 @@ from lintel.edge.errors import StoreError
 from lintel.edge.model import Credential, Event, Reason, Status
 from lintel.edge.passes import STEP_S
 from lintel.edge.schedules import Schedule
-from lintel.edge.store.apply import Applier, pass_name
+from lintel.edge.store.apply import Applier
 from lintel.edge.store.chain import encode
 from lintel.edge.store.changes import (
     CONSENTS,
@@ -35,6 +35,7 @@ from lintel.edge.store.connection import Connection, fault_word, sqlite
 from lintel.edge.store.database import Database
 from lintel.edge.store.journal import Journal
 from lintel.edge.store.lockdown import Lockdown
+from lintel.edge.store.names import pass_name
 from lintel.edge.store.uses import STEPS_KEPT, Use, split_digest, take, why_spent
 from lintel.edge.store.writer import Writer
 

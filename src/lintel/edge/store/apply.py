@@ -3,7 +3,7 @@
 The highest revision wins; at the same revision deny wins (a tombstone over a row, revoked over suspended over active).
 A revocation is sticky: only a higher revision lifts it. A tombstone remembers the revision for at least 90 days.
 An operator's file without revisions is newer than what is stored, but it lifts no revocation, no erasure and no
-withdrawal of a consent.
+withdrawal of a consent. Where it is stricter than what is stored, it is obeyed.
 """
 
 import json
@@ -33,6 +33,7 @@ from lintel.edge.store.changes import (
 )
 from lintel.edge.store.connection import WRITER_CACHE_KIB, Connection
 from lintel.edge.store.consents import GRANTED, Withdrawals
+from lintel.edge.store.names import names_of, remove, stored_sql
 
 LARGE, LARGE_CACHE_KIB = 10_000, 65536
 """A large set of changes gets a larger page cache for its time: spilled pages are written twice."""
@@ -149,7 +150,7 @@ class Applier:
     def _sweep(self, changes: Sequence[Change], types: frozenset[str]) -> None:
         """Delete what a full list does not name. A local list names a card also without its id, and lifts nothing."""
         puts = [change for change in changes if isinstance(change, Put)]
-        named = {name for put in puts for name in _names(put)[: 1 + self._local]}
+        named = {name for put in puts for name in names_of(put)[: 1 + self._local]}
         for kind, name, plain, rev, status in self.conn.execute(_LIVE).fetchall():
             if kind not in types or (kind, name) in named or (self._local and (kind, plain) in named):
                 continue
@@ -159,31 +160,52 @@ class Applier:
     # revisions
 
     def _revision(
-        self, kind: Type, names: Collection[str], rev: int | None, rank: int, stored: tuple[int, int] | None
-    ) -> int | None:
-        """The revision to store, or None when what is stored stays.
+        self,
+        kind: Type,
+        names: tuple[str, str],
+        rev: int | None,
+        rank: int,
+        stored: tuple[int, int] | None,
+        *,
+        live: bool,
+    ) -> tuple[int, int] | None:
+        """The revision and the rank (of the status) to store, or None when what is stored stays.
 
-        `names`: those under which a tombstone may stand; `rank` (of the status) breaks ties; `stored` is the live
-        row's (rev, rank).
+        `names`: its own and the one without an id; tombstones may stand under both. The rank breaks ties; `stored` is
+        the live row's (rev, rank). `live`: a row stands under the name without an id; it outdid a tombstone there.
         """
-        graves = {name: self._graves[str(kind), name] for name in names if (str(kind), name) in self._graves}
+        name, plain = names
+        graves = {one: self._graves[str(kind), one] for one in names if (str(kind), one) in self._graves}
+        judged = {name, plain} if rev is None or kind is Type.VISITOR_PASS else {name}
         if rev is None:
-            sticky = any(why in _STICKY for _, why in graves.values())
-            if sticky or (stored is not None and stored[1] == _REVOKED != rank):
+            if stored is not None and stored[1] == _REVOKED != rank:
                 return None
+            if any(why in _STICKY and not (live and one == plain) for one, (_, why) in graves.items()):
+                if stored is None or rank <= stored[1]:
+                    self._bury_plain(kind, names, live=live)
+                    return None
+                rank = _REVOKED  # stricter than the row, which goes; and what was revoked stays so
             rev = 1 + max([rev for rev, _ in graves.values()] + ([stored[0]] if stored is not None else [0]))
-        elif any(rev <= grave and why != _REPLACED for grave, why in graves.values()) or (
-            stored is not None and (rev, rank) < stored
-        ):
+        elif any(rev <= grave and why != _REPLACED for one, (grave, why) in graves.items() if one in judged):
+            self._bury_plain(kind, names, live=live)
             return None
-        for name in graves:
-            del self._graves[str(kind), name]
-            self.conn.execute("DELETE FROM tombstone WHERE type = ? AND id = ?", (str(kind), name))
-        return rev
+        elif stored is not None and (rev, rank) < stored:
+            return None
+        for one, (grave, _) in graves.items():
+            if one in judged or grave < rev:
+                del self._graves[str(kind), one]
+                self.conn.execute("DELETE FROM tombstone WHERE type = ? AND id = ?", (str(kind), one))
+        return rev, rank
+
+    def _bury_plain(self, kind: Type, names: tuple[str, str], *, live: bool) -> None:
+        """What was revoked under its id before its card was known: now it is, for those who know only the card."""
+        rev, why = self._graves.get((str(kind), names[0]), (0, ""))
+        if why in _STICKY and names[0] != names[1] and not live:
+            self._bury(kind, names[1], rev, why)
 
     def _delete(self, change: Del) -> None:
         kind, name = change.type, change.id
-        row = self.conn.execute(*_stored(kind, name)).fetchone()
+        row = self.conn.execute(*stored_sql(kind, name)).fetchone()
         stored, plain, status = row or (None, name, None)
         why = Why.REVOKED if self._local and status == _REVOKED and change.why not in _STICKY else change.why
         rev = change.rev if change.rev is not None else (stored or 0) + 1
@@ -191,7 +213,7 @@ class Applier:
             self._kept += 1
             return
         if stored is not None:
-            self.conn.execute(*_remove(kind, name))
+            self.conn.execute(*remove(kind, name))
             self._deleted += 1
         self._bury(kind, name, rev, why)
         if plain != name and (kind is Type.VISITOR_PASS or why in _STICKY):
@@ -226,17 +248,16 @@ class Applier:
         other = there[2:4] if there is not None and stored is None else None
         if stored is None and put.id:  # the same id may stand under an older digest
             stored = self.conn.execute("SELECT rev, status FROM credential WHERE id = ?", (put.id,)).fetchone()
-        names = {name}
-        if put.rev is None:  # newer than whatever this card was until now
-            names.add(plain)
-            if other is not None:
-                stored = other if stored is None else (max(stored[0], other[0]), max(stored[1], other[1]))
+        if put.rev is None and other is not None:  # newer than whatever this card was until now
+            stored = other if stored is None else (max(stored[0], other[0]), max(stored[1], other[1]))
         taken = other is not None and other[1] == _REVOKED and put.rev is not None and put.rev <= other[0]
-        rev = None if taken else self._revision(Type.CREDENTIAL, names, put.rev, rank, stored)
+        names, live = (name, plain), there is not None
+        done = None if taken else self._revision(Type.CREDENTIAL, names, put.rev, rank, stored, live=live)
         own = put.id or (there[1] if there is not None and put.rev is None else None)
-        if rev is None:
+        if done is None:
             self._keep(put, key, own)
             return
+        rev, rank = done
         consent = self._withdrawals.judge(put, key, own, rev, there[4] if there is not None else 0)
         if put.id:
             self.conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
@@ -261,17 +282,18 @@ class Applier:
             faces.withdraw(self.conn, self._withdrawals, key, name, put.rev)
 
     def _pass(self, put: PassPut) -> None:
-        (_, name), (_, plain) = _names(put)
+        (_, name), (_, plain) = names_of(put)
         other = self.conn.execute("SELECT pass_id FROM visitor_pass WHERE id = ?", (name,)).fetchone()
         if other is not None and other[0] != put.pass_id:
             self._errors.append((name, f"its id belongs to pass {other[0]}; give pass {put.pass_id} another one"))
             return
         there = self.conn.execute("SELECT rev, status FROM visitor_pass WHERE pass_id = ?", (put.pass_id,)).fetchone()
         rank = STATUSES.index(put.status)
-        rev = self._revision(Type.VISITOR_PASS, {name, plain}, put.rev, rank, there)
-        if rev is None:
+        done = self._revision(Type.VISITOR_PASS, (name, plain), put.rev, rank, there, live=there is not None)
+        if done is None:
             self._kept += 1
             return
+        rev, rank = done
         self.conn.execute(
             _INTO_PASSES,
             (put.pass_id, name, rank, put.secret, " ".join(put.groups), put.valid_from, put.valid_to, put.use_limit,
@@ -282,13 +304,14 @@ class Applier:
         self._put += 1
 
     def _item(self, put: ItemPut) -> None:
-        there = self.conn.execute(*_stored(put.type, put.id)).fetchone()
-        rev = self._revision(put.type, (put.id,), put.rev, 0, (there[0], 0) if there else None)
-        if rev is None:
+        there = self.conn.execute(*stored_sql(put.type, put.id)).fetchone()
+        stored = (there[0], 0) if there else None
+        done = self._revision(put.type, (put.id, put.id), put.rev, 0, stored, live=stored is not None)
+        if done is None:
             self._kept += 1
             return
         doc = json.dumps(dict(put.doc), ensure_ascii=False, allow_nan=False)
-        self.conn.execute("INSERT OR REPLACE INTO site_item VALUES (?, ?, ?, ?)", (str(put.type), put.id, rev, doc))
+        self.conn.execute("INSERT OR REPLACE INTO site_item VALUES (?, ?, ?, ?)", (str(put.type), put.id, done[0], doc))
         self._put += 1
 
     def _uses(self, space: int, name: int, uses: int) -> None:
@@ -303,47 +326,3 @@ class Applier:
 def _order(change: Change) -> int:
     """Credentials last, in the order of their b-tree: neighbours share a page, and a large import stays in memory."""
     return int.from_bytes(change.digest[:8], "big", signed=True) if isinstance(change, CredentialPut) else -(1 << 64)
-
-
-def pass_name(pass_id: int) -> str:
-    """The id of a visitor pass that came without one; the same as in `model.Credential.id`."""
-    return f"vp_{pass_id}"
-
-
-def _names(put: Put) -> tuple[tuple[str, str], tuple[str, str]]:
-    """(type, name) of its own, and without an id."""
-    if isinstance(put, CredentialPut):
-        kind, plain = str(Type.CREDENTIAL), put.digest.hex()
-    elif isinstance(put, PassPut):
-        kind, plain = str(Type.VISITOR_PASS), pass_name(put.pass_id)
-    else:
-        kind, plain = str(put.type), put.id
-    return (kind, put.id or plain), (kind, plain)
-
-
-def _digest_key(name: str) -> int:
-    """The key of a credential without an id; -1 (never a digest's hex) finds nothing useful for other names."""
-    try:
-        return int.from_bytes(bytes.fromhex(name)[:8], "big", signed=True) if len(name) == 32 else -1
-    except ValueError:
-        return -1
-
-
-def _stored(kind: Type, name: str) -> tuple[str, tuple[object, ...]]:
-    if kind is Type.CREDENTIAL:
-        return (
-            "SELECT rev, lower(printf('%016x', key) || hex(tail)), status FROM credential"  # noqa: ISC004
-            " WHERE id = ? OR (key = ? AND id IS NULL)",
-            (name, _digest_key(name)),
-        )
-    if kind is Type.VISITOR_PASS:
-        return "SELECT rev, 'vp_' || pass_id, status FROM visitor_pass WHERE id = ?", (name,)
-    return "SELECT rev, id, 0 FROM site_item WHERE type = ? AND id = ?", (str(kind), name)
-
-
-def _remove(kind: Type, name: str) -> tuple[str, tuple[object, ...]]:
-    if kind is Type.CREDENTIAL:
-        return "DELETE FROM credential WHERE id = ? OR (key = ? AND id IS NULL)", (name, _digest_key(name))
-    if kind is Type.VISITOR_PASS:
-        return "DELETE FROM visitor_pass WHERE id = ?", (name,)
-    return "DELETE FROM site_item WHERE type = ? AND id = ?", (str(kind), name)

@@ -16,7 +16,6 @@ from lintel.edge.digests import Digester
 from lintel.edge.errors import ConfigError, Mistake
 from lintel.edge.model import Method, PersonKind, Status
 from lintel.edge.store import fields, history
-from lintel.edge.store.apply import pass_name
 from lintel.edge.store.changes import (
     CONSENTS,
     KINDS,
@@ -29,6 +28,7 @@ from lintel.edge.store.changes import (
     Type,
 )
 from lintel.edge.store.fields import WrongField
+from lintel.edge.store.names import pass_name
 
 MAX_BYTES = 64 << 20
 COLUMNS = (
