@@ -1,8 +1,11 @@
-"""A pass that lasts for hours holds nothing up, and a terminal that never answers is not asked for ever."""
+"""A keeper step by step: what a long pass may not hold up, silence that lasts, a time that nobody knows, old rows."""
+
+import pytest
 
 from lintel.edge.model import Method, Notice
 from lintel.edge.persons import Consent
-from tests.edge.roster.desk import Desk, Terminal, Time, run
+from lintel.edge.store import ItemPut, Type
+from tests.edge.roster.desk import T0, Desk, Terminal, Time, run
 
 FIRST = [f"p{n:04d}" for n in range(10)]
 MANY = [f"p{n:04d}" for n in range(120)]
@@ -20,8 +23,8 @@ async def filling(desk):
     return sorted(FIRST, key=lambda p: int.from_bytes(desk.digest(Method.FACE, p)[:8], "big", signed=True))
 
 
-def terminal():
-    return Terminal(Time(), validity=False, takes=1.0)
+def terminal(*, lists=True):
+    return Terminal(Time(), lists=lists, validity=False, takes=1.0)
 
 
 async def refused_once(path):
@@ -74,8 +77,10 @@ def test_who_expires_during_a_pass_waits_for_no_pass(tmp_path):
 
 
 def test_f2_who_can_not_be_deleted_during_a_pass_is_an_alarm_before_it_is_over(tmp_path):
+    """Also where nothing is read back in between."""
+
     async def body():
-        async with Desk(tmp_path, terminal()) as desk:
+        async with Desk(tmp_path, terminal(lists=False)) as desk:
             order = await filling(desk)
             desk.terminal.busy = 10**6
             await desk.apply(desk.face(order[5], consent=Consent.WITHDRAWN))
@@ -114,5 +119,72 @@ def test_an_update_that_is_never_answered_is_asked_for_ever_more_seldom_and_show
         assert lists <= 10
         assert (row["state"], row["class"], row["code"]) == ("failed", "retry_later", "timeout")
         assert stored == len(FIRST)
+
+    run(body)
+
+
+BLIND_S = 40
+
+
+async def of_two(path, until, clock):
+    """Who is there after a restart without the time: both were, and the first is blocked, `until` so many seconds."""
+    first, second = FIRST[:2]
+    time = Time()
+    async with Desk(path, Terminal(time)) as desk:
+        await desk.apply(desk.face(first), desk.face(second))
+        await desk.run(20)
+        ends = None if until is None else time.wall + until
+        await desk.apply(ItemPut(Type.BLOCK, f"per_{first}", {"until": ends}, 1))
+    time.wall += clock
+    async with Desk(path, desk.terminal, synced=lambda: False) as again:
+        await again.run(BLIND_S)
+        assert "what time it is" in again.keeper.standing.why
+        assert again.told(Notice.ERASE_FAILED) == []
+    return first in desk.terminal.on
+
+
+@pytest.mark.parametrize("clock", [-90_000, 0, 90_000])
+def test_f23_without_the_time_a_block_that_ends_some_time_deletes_nobody_and_one_without_end_does(tmp_path, clock):
+    async def body():
+        assert await of_two(tmp_path, 3600, clock)
+
+    async def for_ever():
+        assert not await of_two(tmp_path / "b", None, clock)
+
+    run(body)
+    (tmp_path / "b").mkdir()
+    run(for_ever)
+
+
+@pytest.mark.parametrize("clock", [-90_000, 90_000])
+def test_f23_without_the_time_nobody_is_sent_who_is_blocked_until_some_time(tmp_path, clock):
+    async def body():
+        first, second = FIRST[:2]
+        time = Time()
+        time.wall += clock
+        async with Desk(tmp_path, Terminal(time), synced=lambda: False) as desk:
+            block = ItemPut(Type.BLOCK, f"per_{first}", {"until": T0 + 3600}, 1)
+            await desk.apply(desk.face(first), desk.face(second), block)
+            await desk.run(BLIND_S)
+            assert set(desk.terminal.on) == {second}
+
+    run(body)
+
+
+def test_who_was_never_sent_for_want_of_a_photo_is_no_alarm_when_the_consent_goes(tmp_path):
+    async def body():
+        async with Desk(tmp_path, Terminal(Time(), photos=True)) as desk:
+            await desk.apply(*(desk.face(p) for p in FIRST))
+            await desk.run(20)
+            assert desk.keeper.standing.counts.failed == len(FIRST)
+            desk.terminal.there = False
+            await desk.apply(*(desk.face(p, consent=Consent.WITHDRAWN) for p in FIRST))
+            await desk.run(200)
+            assert desk.facts == []
+            assert desk.keeper.standing.counts.deleting == 0
+            desk.terminal.there = True
+            await desk.run(20)
+            assert await desk.store.roster.entries("t1") == []
+            assert desk.terminal.count("drop") == 0
 
     run(body)

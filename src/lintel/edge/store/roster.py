@@ -10,7 +10,7 @@ the writer waits for a scan of 20,000 persons.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -144,8 +144,8 @@ class Roster:
 
     async def to_put(self, place: Place, now: float, after: int, limit: int, sight: Sight = CLEAR) -> list[Wanted]:
         """The next persons to send, in the order of their keys, after one key."""
-        ends = -9e99 if sight.blind else now
-        rows = await self._rows(place, ask.PUT, now, sight, after=after, limit=limit, ends=ends)
+        ends = {"ends": -ask.ENDLESS} if sight.blind else {}  # a block that may be over may also hold
+        rows = await self._rows(place, ask.PUT, now, sight, after=after, limit=limit, **ends)
         return [
             Wanted(key, name, shown, since, until, mark, Sealed(key, photo, seal) if photo else None,
                    bool(held) or state in (State.SENT, State.DELETING), tries if same else 0)
@@ -200,17 +200,23 @@ class Roster:
 
         return await self.read(look)
 
-    async def ours(self, digests: Mapping[str, bytes]) -> tuple[dict[str, int], dict[str, int]]:
-        """Which of these ids on terminals are faces of the allowlist, or faces whose consent was withdrawn: their keys.
+    async def elsewhere(self, devices: Collection[str]) -> dict[str, int]:
+        """Devices that are none of these and may hold persons of ours: how many each."""
+        rows = await self.read(lambda conn: conn.execute(ask.ELSEWHERE, ask.STATES).fetchall())
+        return {device: count for device, count in rows if device not in devices}
 
-        And of them those whose id was not known here: faces that were imported by their digests.
+    async def ours(self, digests: Mapping[str, bytes]) -> tuple[dict[str, int], dict[str, int]]:
+        """Which of these ids on terminals are faces of the allowlist, or faces that it had: their keys.
+
+        The latter are known by a withdrawn consent, or by the tombstone of their digest. And of them those whose id
+        was not known here: faces that were imported by their digests.
         """
 
         def look(conn: Connection) -> tuple[dict[str, int], dict[str, int]]:
             ours, unknown = {}, {}
             for name, digest in digests.items():
                 key, tail = split_digest(digest)
-                row = conn.execute(ask.OURS, {"key": key, "tail": tail}).fetchone()
+                row = conn.execute(ask.OURS, {"key": key, "tail": tail, "plain": digest.hex()}).fetchone()
                 if row is not None:
                     ours[name] = key
                     if row[0]:

@@ -13,6 +13,8 @@ from lintel.edge.store.consents import GRANTED
 from lintel.edge.store.faces import METHOD, REVOKED
 
 _ACTIVE = STATUSES.index(Status.ACTIVE)
+ENDLESS: Final = 9e98
+"""After the end of every block that has one."""
 _AHEAD = 86_400.0
 """No retry waits so long: one that does was reckoned by a clock that was ahead (s)."""
 _DUE = f"(r.due <= :now OR r.due BETWEEN :now + {_AHEAD} AND 8e12)"
@@ -29,11 +31,15 @@ _WANTED = (
 )
 _HEX = "lower(printf('%016x', r.key))"
 _ENDED = (
-    f"(c.status IS {REVOKED} OR r.key IN (SELECT key FROM withdrawal) OR EXISTS (SELECT 1 FROM tombstone t"  # noqa: S608
-    f" WHERE t.type = 'credential' AND t.id BETWEEN {_HEX} AND {_HEX} || 'g' AND t.why IN ('revoked', 'erased')))"
+    f"(c.status IS {REVOKED} OR r.key IN (SELECT key FROM withdrawal) OR (c.key IS NULL AND EXISTS (SELECT 1"  # noqa: S608
+    f" FROM tombstone t WHERE t.type = 'credential' AND t.id BETWEEN {_HEX} AND {_HEX} || 'g'"
+    " AND t.why IN ('revoked', 'erased'))))"
 )
-"""What no list that is merely newer takes back: all that an older one may be believed."""
+"""What no list that is merely newer takes back: all that an older one may be believed. Where a credential stands, it
+came after whatever tombstone its digest still has."""
 _LEAVES = f"(CASE WHEN :old THEN {_ENDED} ELSE NOT coalesce({{wanted}}, 0) END)"
+_MAY_BE = "(r.held OR r.state NOT IN (:pending, :failed))"
+"""Whether the terminal may hold the person: a row alone is also of one who was never sent, for want of a photo."""
 _DIFFERS = "(r.mark IS NOT f.mark OR (:timed AND (r.valid_from IS NOT c.valid_from OR r.valid_to IS NOT c.valid_to)))"
 # CROSS JOIN keeps this order: all three are read along their keys
 _ALL = (
@@ -63,19 +69,20 @@ LEAVING: Final = (
     "SELECT total(leaves), min(CASE WHEN leaves THEN next END), min(CASE WHEN leaves THEN since END),"  # noqa: S608
     " total(leaves AND (since <= :now - :limit OR (state = :deleting AND tries >= :stubborn))),"
     " total(CASE WHEN leaves THEN since IS NULL OR since > :now ELSE since IS NOT NULL END)"
-    f" FROM (SELECT {_LEAVES} leaves, {_NEXT} next, r.since, r.state, r.tries{_THERE})"
+    f" FROM (SELECT {_MAY_BE} AND {_LEAVES} leaves, {_NEXT} next, r.since, r.state, r.tries{_THERE})"
     " WHERE leaves OR since IS NOT NULL"  # first: they are few, and the rest of a row need not be looked at
 )
 UNMARKED: Final = (
-    f"SELECT key, leaves FROM (SELECT r.key, {_LEAVES} leaves, r.since{_THERE})"  # noqa: S608
+    f"SELECT key, leaves FROM (SELECT r.key, {_MAY_BE} AND {_LEAVES} leaves, r.since{_THERE})"  # noqa: S608
     " WHERE CASE WHEN leaves THEN since IS NULL OR since > :now ELSE since IS NOT NULL END"
 )
+ELSEWHERE: Final = f"SELECT r.device, count(*) FROM roster r WHERE {_MAY_BE} GROUP BY r.device"  # noqa: S608
 TO_COME: Final = (
     f"SELECT min(c.valid_from - :lead) FROM credential c WHERE NOT :blind AND c.method = {METHOD}"  # noqa: S608
     " AND c.valid_from > :now + :lead"
 )
 BLOCKS_END: Final = (
-    "SELECT min(json_extract(doc, '$.until')) FROM site_item WHERE type = 'block'"
+    "SELECT min(json_extract(doc, '$.until')) FROM site_item WHERE NOT :blind AND type = 'block'"
     " AND json_extract(doc, '$.until') > :now"
 )
 PERSONS: Final = (
@@ -84,12 +91,13 @@ PERSONS: Final = (
     " THEN :pending ELSE r.state END state, coalesce(r.class, '') class, coalesce(r.code, '') code,"
     f" coalesce(r.said, '') said, coalesce(r.tries, 0) tries, coalesce(r.due, 0) due{_ALL}"
     " UNION ALL SELECT r.key, r.name, :deleting, r.class, r.code, r.said, r.tries, r.due"
-    f"{_THERE} AND {_LEAVES}) WHERE (:name = '' OR name = :name)"
+    f"{_THERE} AND {_MAY_BE} AND {_LEAVES}) WHERE (:name = '' OR name = :name)"
     " AND (NOT :only_failed OR state = :failed OR (state = :deleting AND tries > 0)) ORDER BY k LIMIT :limit"
 )
 OURS: Final = (
     "SELECT f.key IS NULL FROM credential c LEFT JOIN face f ON f.key = c.key WHERE c.key = :key AND c.tail = :tail"  # noqa: S608
     f" AND c.method = {METHOD} UNION ALL SELECT 0 FROM withdrawal WHERE key = :key"
+    " UNION ALL SELECT 0 FROM tombstone WHERE type = 'credential' AND id = :plain"
 )
 INTO: Final = (
     "INSERT INTO roster VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (device, key) DO UPDATE SET"
@@ -120,8 +128,8 @@ class Place:
 class Sight:
     """How far what is known may be acted on.
 
-    `blind`: it is not known what time it is. Then nobody is deleted because of a validity, and nobody is sent who has
-    one, or who is blocked until some time. `old`: the allowlist is an older one. Then only those are deleted who were
+    `blind`: it is not known what time it is. Then nobody is deleted because of a validity, or of a block that ends some
+    time, and nobody is sent who has either. `old`: the allowlist is an older one. Then only those are deleted who were
     revoked, erased or have withdrawn their consent: somebody whom it lacks may have come since.
     """
 
@@ -130,6 +138,8 @@ class Sight:
 
 
 CLEAR: Final = Sight()
+STATES: Final = {s.name.lower(): int(s) for s in State}
+"""The states by the names that the questions call them."""
 
 
 def sql(place: Place, text: str) -> str:
@@ -139,10 +149,9 @@ def sql(place: Place, text: str) -> str:
 
 
 def values(place: Place, now: float, sight: Sight) -> dict[str, object]:
-    """What stands for the names in it. `ends`: a block that ends before is over."""
-    states = {s.name.lower(): int(s) for s in State}
+    """What stands for the names in it. `ends`: a block that ends before is over, or may be."""
     named = {f"g{n}": group for n, group in enumerate(place.groups)}
     return {
-        "device": place.device, "now": now, "ends": now, "lead": place.lead, "timed": place.timed,
-        "blind": sight.blind, "old": sight.old, **states, **named,
+        "device": place.device, "now": now, "ends": ENDLESS if sight.blind else now, "lead": place.lead,
+        "timed": place.timed, "blind": sight.blind, "old": sight.old, **STATES, **named,
     }  # fmt: skip
