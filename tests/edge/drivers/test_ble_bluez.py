@@ -95,6 +95,13 @@ def test_control_who_does_not_listen_notices_nothing_until_the_next_look(tmp_pat
     assert isinstance(asyncio.run(restarted(tmp_path, monkeypatch, 0.5)), TimeoutError)
 
 
+@pytest.mark.parametrize("address", ["unix:path=/nowhere/bus", "no address"])
+def test_a_message_bus_that_is_not_there_loses_the_line(monkeypatch, address):
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+    with pytest.raises(Lost):
+        asyncio.run(ble_radio._stay("hci0"))
+
+
 def test_a_message_bus_that_ends_is_noticed_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(ble_radio, "LOOK_S", 600.0)
 

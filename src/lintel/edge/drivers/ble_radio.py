@@ -104,8 +104,10 @@ class Radio:
 async def _stay(name: str) -> None:
     from dbus_fast import BusType, Message  # noqa: PLC0415  comes with bleak
     from dbus_fast.aio import MessageBus  # noqa: PLC0415
+    from dbus_fast.errors import DBusFastError  # noqa: PLC0415
 
-    bus, deaf, changed = MessageBus(bus_type=BusType.SYSTEM), 0, asyncio.Event()
+    bus: MessageBus | None = None
+    deaf, changed = 0, asyncio.Event()
     ended: asyncio.Future[None] | None = None
 
     def heard(message: Message) -> None:
@@ -113,6 +115,7 @@ async def _stay(name: str) -> None:
             changed.set()
 
     try:
+        bus = MessageBus(bus_type=BusType.SYSTEM)  # reads the address
         await bus.connect()
         ended = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
         ended.add_done_callback(lambda _: changed.set())
@@ -126,10 +129,11 @@ async def _stay(name: str) -> None:
                 async with asyncio.timeout(LOOK_S):
                     await changed.wait()
                 raise Lost(f"Bluetooth {name}: BlueZ or the message bus ended, or began anew")
-    except (OSError, EOFError, TimeoutError) as error:
+    except (OSError, EOFError, TimeoutError, DBusFastError) as error:
         raise Lost(f"Bluetooth {name}: {error or type(error).__name__}") from None
     finally:
-        bus.disconnect()
+        if bus is not None:
+            bus.disconnect()
         if ended is not None:
             await asyncio.gather(ended, return_exceptions=True)
 
