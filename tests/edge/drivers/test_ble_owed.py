@@ -84,6 +84,17 @@ def test_a_hold_that_ends_after_its_release_was_ordered_is_no_hold():
         assert owed.later == Later(6.0, Move.LOCK, 6.0)
 
 
+def test_a_release_that_is_ordered_again_and_again_does_not_put_off_our_own_try():
+    owed, now = Owed(BleSpec("lintel-lock", locks_again="never"), 3.0), 0.0
+    owed.ended(order(Action.HOLD), owed.releases, now, Outcome.EXECUTED, maybe=True)
+    while not isinstance(owed.due(now, released=False), Later):
+        owed.release(now)
+        owed.ended(order(Action.RELEASE), owed.releases, now + 0.02, Outcome.NOT_SENT, maybe=False)
+        now += 0.03
+        assert now < 1.0
+    assert owed.trying(now).tries == 2  # no fewer than our own
+
+
 def test_a_renewal_under_way_does_not_undo_a_release():
     owed = Owed(BleSpec("lintel-lock", locks_again="itself"), 3.0)
     owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)

@@ -96,8 +96,10 @@ class Owed:
         if order.action is Action.RELEASE:
             if outcome is Outcome.EXECUTED:
                 return self._locked()
-            if self.later is not None and self.later.move is Move.LOCK:
-                self.later = self.later.again(now, why)
+            planned = self.later
+            if planned is not None and planned.move is Move.LOCK:
+                # the first counts as our first try; who orders it again and again puts the next one of ours off no more
+                self.later = replace(planned, why=why or planned.why) if planned.tries else planned.again(now, why)
         elif maybe:
             self._new = False
             self._opened(order, before, now, outcome)
