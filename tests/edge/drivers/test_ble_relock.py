@@ -291,3 +291,19 @@ def test_an_order_that_is_given_up_leaves_no_dialling_behind(monkeypatch):
             assert rig.turns("lock0") == []
 
     play(scene, count=2, slots=1)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_order_that_has_left_when_the_line_ends_is_not_said_to_be_unsent(left):
+    async def scene(rig, driver, inlet):
+        async with running(driver, inlet):
+            await connected(driver)
+            if not left:
+                rig.air.leave(rig.address)
+                await until(lambda: driver._locks["lock"]._session.talk is None, 5.0)
+            doing = asyncio.create_task(driver.execute(order(within=5)))
+            await (until(rig.turns, 5.0) if left else asyncio.sleep(0.1))
+            driver._locks["lock"].detach()  # its worker has not come to its end
+            assert await doing is (Outcome.UNKNOWN_OUTCOME if left else Outcome.NOT_SENT)
+
+    play(scene, yale_rig, travel=0.5, spec={**GATEWAY, "keep": True})

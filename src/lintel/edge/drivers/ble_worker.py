@@ -137,7 +137,7 @@ class Worker:
         """It is down: what has not begun is not sent."""
         self._inlet = None
         for waiting in self._orders:
-            waiting.answer(Outcome.NOT_SENT)
+            waiting.answer(Outcome.UNKNOWN_OUTCOME if waiting.left else Outcome.NOT_SENT)
         self._orders.clear()
 
     async def serve(self) -> None:
