@@ -105,8 +105,8 @@ class Store:
         )  # fmt: skip
         self.keys = DeviceKeys(database, self.writer, self._changed)
         self.faces = Faces(database, self.writer)
-        self.roster = Roster(database, self.writer)
         self.care = Care(database, self.writer, loop, self._found, self.allowlist.watch_again)
+        self.roster = Roster(database, self.writer, self.care.later)
         self.retention = Retention(self.journal)
         self._held = False
         drained = database.reader.execute("SELECT value FROM state WHERE name = 'ring'").fetchone()

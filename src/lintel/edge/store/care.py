@@ -55,6 +55,10 @@ class Care:
         if self._timer is None:
             self._timer = self._loop.call_later(max(SOON, self._made + self._wait - time.monotonic()), self._due)
 
+    def later(self) -> None:
+        """Something changed that the next turn is soon enough for: persons went to a terminal."""
+        self._dirty = True
+
     async def tend(self) -> None:
         """Now and then: the snapshot that is due, the whole check once a day. Raises StoreError."""
         if not self._writer.fault and (self._dirty or time.monotonic() - self._made >= DAY):

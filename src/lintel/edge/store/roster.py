@@ -106,10 +106,13 @@ class Counts:
 
 
 class Roster:
-    """For the event loop. Reads fail with StoreError where the store can not be written: nothing could be kept then."""
+    """For the event loop. Reads fail with StoreError where the store can not be written: nothing could be kept then.
 
-    def __init__(self, database: Database, writer: Writer) -> None:
-        self._database, self._writer = database, writer
+    `on_more` is called when persons go to a terminal who were not there before.
+    """
+
+    def __init__(self, database: Database, writer: Writer, on_more: Callable[[], None]) -> None:
+        self._database, self._writer, self._on_more = database, writer, on_more
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lintel-roster")
         self._conn: Connection = None
 
@@ -238,6 +241,8 @@ class Roster:
             for p in persons
         ]
         await self._write(lambda conn, part: conn.executemany(ask.INTO, part), rows)
+        if not all(p.held or p.tries for p in persons):
+            self._on_more()
 
     async def failed(self, device: str, persons: Sequence[Wanted], turns: Sequence[Turn]) -> None:
         """These can not be sent at all."""
@@ -252,6 +257,8 @@ class Roster:
         """Rows for what a terminal was found to hold, of unknown content."""
         rows = [(device, key, name, state, 1, None, None, None, "", "", "", 0, 0.0) for key, name, state in persons]
         await self._write(lambda conn, part: conn.executemany(ask.INTO, part), rows)
+        if rows:
+            self._on_more()
 
     async def turn(self, device: str, turns: Iterable[Turn]) -> None:
         """Note what became of persons."""

@@ -99,6 +99,12 @@ OURS: Final = (
     f" AND c.method = {METHOD} UNION ALL SELECT 0 FROM withdrawal WHERE key = :key"
     " UNION ALL SELECT 0 FROM tombstone WHERE type = 'credential' AND id = :plain"
 )
+CARRY: Final = (
+    "INSERT INTO main.roster SELECT device, key, name, "  # noqa: S608
+    f"{int(State.PENDING)}, 1, NULL, NULL, NULL, '', '', '', 0, 0.0, since FROM live.roster"
+)
+"""Into a snapshot: who may be on which terminal, and since when they are to be deleted there. When it is opened nobody
+knows what was sent or deleted after it, so that nothing is *stored*: whoever is wanted is sent again."""
 INTO: Final = (
     "INSERT INTO roster VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL) ON CONFLICT (device, key) DO UPDATE SET"
     " state = excluded.state, held = excluded.held, mark = excluded.mark, valid_from = excluded.valid_from,"
