@@ -18,6 +18,7 @@ from lintel.edge.errors import LintelError
 from lintel.edge.health import Health
 from lintel.edge.ledger import Ledger
 from lintel.edge.model import Action, Direction, Fact, Measure, Notice, Outcome, Stream
+from lintel.edge.persons import State as At
 from lintel.edge.supervisor import Keeper, State
 from tests.edge.roster.rig import Rig, jpeg
 
@@ -125,6 +126,19 @@ def test_it_is_chinese_where_the_operator_is(monkeypatch):
         monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
         assert "人员 1/1" in await say(stage, "list", code=2)
         assert "p-0001: 已存储" in await say(stage, "show", "1001", "--all")
+
+    run(body, monkeypatch)
+
+
+def test_a_device_that_is_not_in_the_configuration_any_more_is_listed_with_who_may_be_on_it(monkeypatch):
+    async def body(stage):
+        assert json.loads(await say(stage, "list", "--json", code=2))["left"] == []
+        await stage.g.store.roster.enter("gate-old", [(n, f"p-{n}", At.STORED) for n in range(3)])
+        assert json.loads(await say(stage, "list", "--json", code=2))["left"] == [{"id": "gate-old", "persons": 3}]
+        said = await say(stage, "list", code=2)
+        assert "gate-old  not in the configuration with a person list: 3 persons may still be on it" in said
+        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+        assert "gate-old  配置中没有它的人员名单" in await say(stage, "list", code=2)
 
     run(body, monkeypatch)
 

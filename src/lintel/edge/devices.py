@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -11,7 +12,7 @@ from lintel.edge.clock import Clock
 from lintel.edge.config import Config, DeviceTable
 from lintel.edge.digests import Digester
 from lintel.edge.drivers.base import Device, Driver, Line
-from lintel.edge.errors import LintelError, Mistake
+from lintel.edge.errors import LintelError, Mistake, StoreError
 from lintel.edge.health import Health
 from lintel.edge.ids import new_id
 from lintel.edge.ledger import Ledger
@@ -79,7 +80,11 @@ class Desk:
         }
 
     async def _list(self, _: dict[str, Any]) -> object:
-        return {"devices": [self._about(table) for table in self.config.device]}
+        left = {}
+        with contextlib.suppress(StoreError):
+            left = await self.lists.left()
+        devices = [self._about(table) for table in self.config.device]
+        return {"devices": devices, "left": [{"id": device, "persons": count} for device, count in left.items()]}
 
     async def _show(self, params: dict[str, Any]) -> object:
         table = self._table(params)

@@ -1,9 +1,13 @@
 """A keeper step by step: what a long pass may not hold up, silence that lasts, a time that nobody knows, old rows."""
 
+import asyncio
+
 import pytest
 
+from lintel.edge.clock import Clock, always_synced
 from lintel.edge.model import Method, Notice
 from lintel.edge.persons import Consent
+from lintel.edge.roster.lists import Lists
 from lintel.edge.store import ItemPut, Type
 from tests.edge.roster.desk import T0, Desk, Terminal, Time, run
 
@@ -186,5 +190,33 @@ def test_who_was_never_sent_for_want_of_a_photo_is_no_alarm_when_the_consent_goe
             await desk.run(20)
             assert await desk.store.roster.entries("t1") == []
             assert desk.terminal.count("drop") == 0
+
+    run(body)
+
+
+def test_a_device_that_is_not_in_the_configuration_any_more_is_told_once_at_the_start(tmp_path):
+    """Renamed, or taken out: nobody deletes there, so somebody has to know."""
+
+    def lists(desk, *devices):
+        return Lists(
+            [(device, ("public",), desk.terminal) for device in devices],
+            store=desk.store, clock=Clock(lambda: desk.time.wall, lambda: desk.time.mono, synced=always_synced),
+            digest=desk.digest, report=desk.facts.append,
+        )  # fmt: skip
+
+    async def body():
+        async with Desk(tmp_path, Terminal(Time(), lists=False)) as desk:
+            await desk.apply(*(desk.face(p) for p in FIRST))
+            await desk.run(20)
+            assert await lists(desk, "t1").left() == {}, "the control: it is in the configuration"
+            renamed = lists(desk, "t1-new")
+            task = asyncio.create_task(renamed.run())
+            async with asyncio.timeout(30):
+                while not desk.facts or len(await desk.store.roster.entries("t1-new")) < len(FIRST):
+                    await asyncio.sleep(0.02)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert [(f.notice, f.device, f.count) for f in desk.facts] == [(Notice.DEVICE_FAULT, "t1", len(FIRST))]
+            assert await renamed.left() == {"t1": len(FIRST)}
 
     run(body)

@@ -33,6 +33,12 @@ def list_(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     else:
         for device in answer["devices"]:
             typer.echo(_line(device))
+        for left in answer["left"]:
+            said = tr(
+                f"not in the configuration with a person list: {left['persons']} persons may still be on it",
+                f"配置中没有它的人员名单:终端上可能仍有 {left['persons']} 人",
+            )
+            typer.echo(f"{left['id']}  {said}")
     wrong = [d for d in answer["devices"] if d["state"] != "up" or _unwell(d["persons"] or {})]
     raise typer.Exit(2 if wrong else 0)
 
