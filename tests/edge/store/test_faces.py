@@ -208,6 +208,8 @@ def test_an_older_database_gets_the_new_tables(tmp_path):
         conn.execute("DROP TABLE face")
         conn.execute("DROP TABLE roster")
         conn.execute("DROP TABLE withdrawal")
+        conn.execute("DROP TABLE withdrawn_id")
+        conn.execute("ALTER TABLE credential DROP COLUMN consent_rev")
         conn.execute("ALTER TABLE credential DROP COLUMN consent")
         conn.execute("PRAGMA user_version = 2")
         conn.close()

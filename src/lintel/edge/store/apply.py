@@ -39,11 +39,11 @@ LARGE, LARGE_CACHE_KIB = 10_000, 65536
 """A large set of changes gets a larger page cache for its time: spilled pages are written twice."""
 TOMBSTONE_S = 90 * 86400.0
 _PUT_CREDENTIAL = (
-    "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+    "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
     " id = excluded.id, person = excluded.person, kind = excluded.kind, method = excluded.method,"
     " status = excluded.status, groups = excluded.groups, valid_from = excluded.valid_from,"
     " valid_to = excluded.valid_to, schedule = excluded.schedule, use_limit = excluded.use_limit,"
-    " duress = excluded.duress, rev = excluded.rev, consent = excluded.consent"
+    " duress = excluded.duress, rev = excluded.rev, consent = excluded.consent, consent_rev = excluded.consent_rev"
 )  # no REPLACE: it opens a statement journal for every row, gigabytes in a large import
 _INTO_PASSES = (
     "INSERT INTO visitor_pass VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (pass_id) DO UPDATE SET"
@@ -238,7 +238,7 @@ class Applier:
         plain = put.digest.hex()
         name = put.id or plain
         there = self.conn.execute(
-            "SELECT tail, id, rev, status, consent FROM credential WHERE key = ?", (key,)
+            "SELECT tail, id, rev, status, consent, consent_rev FROM credential WHERE key = ?", (key,)
         ).fetchone()
         if there is not None and there[0] != tail:
             self._errors.append((name, "its digest collides with another credential's; give it another code"))
@@ -258,14 +258,14 @@ class Applier:
             self._keep(put, key, own)
             return
         rev, rank = done
-        consent = self._withdrawals.judge(put, key, own, rev, there[4] if there is not None else 0)
+        consent, granted = self._consent(put, key, own, rev, there[4:] if there is not None else (0, 0))
         if put.id:
             self.conn.execute("DELETE FROM credential WHERE id = ? AND key <> ?", (put.id, key))
         self.conn.execute(
             _PUT_CREDENTIAL,
             (key, tail, own, put.person, KINDS.index(put.kind), METHODS.index(put.method), rank,
              " ".join(put.groups), put.valid_from, put.valid_to, put.schedule, put.use_limit, int(put.duress), rev,
-             consent),
+             consent, granted),
         )  # fmt: skip
         if put.method is Method.FACE:
             faces.enter(self.conn, put, key, may=rank != _REVOKED and consent == GRANTED)
@@ -274,6 +274,15 @@ class Applier:
         if put.mask:
             self.conn.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", (put.person, put.mask, rev))
         self._put += 1
+
+    def _consent(
+        self, put: CredentialPut, key: int, own: str | None, rev: int, stored: tuple[int, int]
+    ) -> tuple[int, int]:
+        """The consent to store, and the revision of the last grant. Without a revision no withdrawal is older."""
+        if put.consent is Consent.WITHDRAWN:
+            faces.withdraw(self.conn, self._withdrawals, key, own, rev)  # also of the one whose place this one takes
+        consent = self._withdrawals.judge(put, key, own, rev, stored[0])
+        return consent, max(stored[1], put.granted_rev) if put.consent is Consent.GRANTED else stored[1]
 
     def _keep(self, put: CredentialPut, key: int, name: str | None) -> None:
         """What is stored stays, but for a consent that is taken back."""

@@ -34,8 +34,8 @@ class CredentialPut:
     """A person's credential. `digest`: 16 bytes; `rev` None means "newer than what is stored" (a local import).
 
     `id` "" stands for the digest itself. A revocation and a withdrawn consent are lifted only by a higher `rev`, never
-    by None, and a withdrawn consent only where `GRANTED` is said. `consent` None says nothing about it. `face`: the
-    value of a face, its id on terminals; "" is not known.
+    by None, and a withdrawn consent only where `GRANTED` is said. `consent` None says nothing about it; `consent_rev`:
+    the revision that granted it, None: this one. `face`: the value of a face, its id on terminals; "" is not known.
     """
 
     digest: bytes
@@ -54,7 +54,14 @@ class CredentialPut:
     id: str = ""
     mask: str = ""
     consent: Consent | None = None
+    consent_rev: int | None = None
     face: str = ""
+
+    @property
+    def granted_rev(self) -> int:
+        """The revision of the consent it grants; 0 is older than every withdrawal."""
+        rev = self.rev or 0
+        return rev if self.consent_rev is None else min(rev, self.consent_rev)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,13 @@ from lintel.edge.store.still import Still
 log = logging.getLogger(__name__)
 
 FILE = "lintel.db"
-SCHEMA = 3
+SCHEMA = 4
 """Version of the schema this program writes (PRAGMA user_version)."""
 FULL_CHECK_BYTES = 64 << 20
 """A larger file is checked whole once a day; at start only the tables that decide and the tail of the journal."""
 DECIDING = (
     "credential", "person", "visitor_pass", "site_item", "tombstone", "use_count", "pass_step", "lockdown", "state",
-    "device_key", "face", "withdrawal",
+    "device_key", "face", "withdrawal", "withdrawn_id",
 )  # fmt: skip
 """The tables that say who may pass and how devices are known: all that a snapshot carries and every start checks."""
 
@@ -289,13 +289,15 @@ def check_database(database: Database, conn: Connection = None, *, whole: bool |
     if whole is None:
         whole = database.path.stat().st_size <= FULL_CHECK_BYTES
     try:
+        there = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if whole:
             found = _quick(conn, "PRAGMA quick_check(3)")
             if not log_left(database.path):  # it reads the file alone, where pages may wait for a check-point
                 found += [str(row[0]) for row in conn.execute("PRAGMA cipher_integrity_check").fetchmany(3)]
         else:
-            found = [line for table in DECIDING for line in _quick(conn, f"PRAGMA quick_check({table})")]
-        there = {name for (name,) in conn.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            found = [
+                line for table in DECIDING if table in there for line in _quick(conn, f"PRAGMA quick_check({table})")
+            ]
         if conn.execute("PRAGMA user_version").fetchone()[0] == SCHEMA:  # an older snapshot may lack a newer table
             found += [f"the table {name} is missing" for name in (*DECIDING, "journal", "stream") if name not in there]
     except sqlite.Error as error:

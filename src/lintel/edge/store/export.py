@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from lintel.edge.store.changes import CONSENTS, KINDS, METHODS, STATUSES, Type
 from lintel.edge.store.connection import Connection
+from lintel.edge.store.consents import GRANTED
 from lintel.edge.store.history import export_history
 
 
@@ -13,7 +14,7 @@ def export_rows(conn: Connection) -> Iterator[dict[str, object]]:
     """The credentials as rows that an import reads back: digests, never values."""
     for row in conn.execute(
         "SELECT c.key, c.tail, c.id, c.person, c.kind, c.method, c.status, c.groups, c.valid_from, c.valid_to,"
-        " c.schedule, c.use_limit, c.duress, c.rev, p.mask, u.uses, c.consent FROM credential c"
+        " c.schedule, c.use_limit, c.duress, c.rev, p.mask, u.uses, c.consent, c.consent_rev FROM credential c"
         " LEFT JOIN person p ON p.id = c.person LEFT JOIN use_count u ON u.space = 0 AND u.id = c.key"
         " ORDER BY c.person, c.key"
     ):
@@ -23,7 +24,7 @@ def export_rows(conn: Connection) -> Iterator[dict[str, object]]:
             "digest": digest.hex(), "groups": row[7], "valid_from": _iso(row[8]), "valid_to": _iso(row[9]),
             "schedule": row[10] or None, "use_limit": row[11], "uses": row[15], "status": str(STATUSES[row[6]]),
             "duress": "yes" if row[12] else None, "consent": str(CONSENTS[row[16]]) if row[16] else None,
-            "rev": row[13], "id": row[2],
+            "consent_rev": row[17] if row[16] == GRANTED and row[17] < row[13] else None, "rev": row[13], "id": row[2],
         }  # fmt: skip
 
 

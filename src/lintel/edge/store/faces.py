@@ -52,14 +52,32 @@ def enter(conn: Connection, put: CredentialPut, key: int, *, may: bool) -> None:
 
 
 def withdraw(conn: Connection, withdrawals: Withdrawals, key: int, name: str | None, rev: int | None) -> None:
-    """A consent is taken back by what changes nothing else, unless it is older than the row. `rev` None: it is not."""
-    row = conn.execute("SELECT rev FROM credential WHERE key = ?", (key,)).fetchone()
-    stored = row[0] if row is not None else 0
-    if rev is None or rev >= stored:
-        withdrawals.note(key, name, stored if rev is None else rev)
-        conn.execute("UPDATE credential SET consent = ? WHERE key = ?", (WITHDRAWN, key))
-        for (shown,) in conn.execute("SELECT shown FROM face WHERE key = ?", (key,)).fetchall():
-            strip(conn, key, shown)
+    """A consent is taken back by what changes nothing else: of the face, and of the one that has this id.
+
+    Only a grant that is newer stands against it, not a row that is newer. `rev` None: it is newer than what is stored.
+    """
+    ask = "SELECT key, id, rev, consent, consent_rev FROM credential WHERE"
+    row = conn.execute(f"{ask} key = ?", (key,)).fetchone()
+    names = {one for one in (name, row[1] if row is not None else None) if one}
+    under = {one: conn.execute(f"{ask} id = ?", (one,)).fetchone() for one in names}
+    rows = [one for one in (row, *under.values()) if one is not None]
+    rev = max((max(one[2], one[4]) for one in rows), default=0) if rev is None else rev
+    if row is None:
+        withdrawals.note(key, None, rev)
+    for one, holder in under.items():
+        if holder is None or not _newer(holder, rev):
+            withdrawals.note_id(one, key, rev)
+    for stored, own, *said in rows:
+        if not _newer((stored, own, *said), rev):
+            withdrawals.note(stored, own, rev)
+            conn.execute("UPDATE credential SET consent = ? WHERE key = ?", (WITHDRAWN, stored))
+            for (shown,) in conn.execute("SELECT shown FROM face WHERE key = ?", (stored,)).fetchall():
+                strip(conn, stored, shown)
+
+
+def _newer(row: tuple[int, str | None, int, int, int], rev: int) -> bool:
+    """Whether the row was granted after that revision."""
+    return row[3] == GRANTED and row[4] > rev
 
 
 def strip(conn: Connection, key: int, shown: str) -> None:

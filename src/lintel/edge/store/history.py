@@ -25,8 +25,11 @@ def export_history(conn: Connection) -> dict[str, object]:
         " AND NOT (space = 1 AND EXISTS (SELECT 1 FROM visitor_pass WHERE pass_id = u.id))"
     )
     withdrawn = conn.execute(
-        "SELECT key, rev, id FROM withdrawal w"
-        " WHERE NOT EXISTS (SELECT 1 FROM credential WHERE key = w.key) ORDER BY key"
+        "SELECT key, rev, id FROM withdrawn_id i"
+        " WHERE NOT EXISTS (SELECT 1 FROM credential WHERE key = i.key AND id = i.id)"
+        " UNION ALL SELECT key, rev, NULL FROM withdrawal w"
+        " WHERE NOT EXISTS (SELECT 1 FROM credential WHERE key = w.key)"
+        " AND NOT EXISTS (SELECT 1 FROM withdrawn_id WHERE key = w.key AND rev = w.rev) ORDER BY 1, 2, 3"
     )
     return {
         "deleted": [dict(zip(DELETED_KEYS, row, strict=True)) for row in graves if row[3] in set(Why)],

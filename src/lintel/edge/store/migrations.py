@@ -82,19 +82,35 @@ def _third(db: sqlite_utils.Database) -> None:
         "CREATE TABLE face (key INTEGER PRIMARY KEY REFERENCES credential(key) ON DELETE CASCADE, name TEXT NOT NULL,"
         " shown TEXT NOT NULL, photo TEXT, seal BLOB, print BLOB, mark INTEGER NOT NULL) STRICT"
     )
-    # consents that were taken back; see `store.consents`
-    db.execute("CREATE TABLE withdrawal (key INTEGER PRIMARY KEY, id TEXT, rev INTEGER NOT NULL) STRICT")
-    # what was last sent of a person to a device, and what became of it: see `store.roster`.
-    # `since`: from when on the person was to be deleted there, Unix seconds
+    # what was last sent of a person to a device, and what became of it: see `store.roster`
     db.execute(
         "CREATE TABLE roster (device TEXT NOT NULL, key INTEGER NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL,"
         " held INTEGER NOT NULL, mark INTEGER, valid_from REAL, valid_to REAL, class TEXT NOT NULL, code TEXT NOT NULL,"
-        " said TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL, since REAL, PRIMARY KEY (device, key)) STRICT,"
+        " said TEXT NOT NULL, tries INTEGER NOT NULL, due REAL NOT NULL, PRIMARY KEY (device, key)) STRICT,"
         " WITHOUT ROWID"
     )
 
 
-STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third)
+def _fourth(db: sqlite_utils.Database) -> None:
+    """What became of consents, whatever becomes of their rows; and since when persons are to be deleted."""
+    # the revision of the last grant: at most that of its row, and nothing older than the row was heard until now
+    db.execute("ALTER TABLE credential ADD COLUMN consent_rev INTEGER NOT NULL DEFAULT 0")
+    db.execute("UPDATE credential SET consent_rev = rev WHERE consent = 1")
+    # consents that were taken back; see `store.consents`
+    db.execute("CREATE TABLE withdrawn_id (id TEXT PRIMARY KEY, key INTEGER NOT NULL, rev INTEGER NOT NULL) STRICT")
+    if "withdrawal" in db.table_names():  # the third step had one while it was being made, and `since`
+        db.execute("INSERT OR IGNORE INTO withdrawn_id SELECT id, key, rev FROM withdrawal WHERE id > '' ORDER BY -rev")
+        db.execute("ALTER TABLE withdrawal DROP COLUMN id")
+    else:
+        db.execute("CREATE TABLE withdrawal (key INTEGER PRIMARY KEY, rev INTEGER NOT NULL) STRICT")
+        db.execute("INSERT INTO withdrawal SELECT key, rev FROM credential WHERE consent = 2")
+        db.execute("INSERT INTO withdrawn_id SELECT id, key, rev FROM credential WHERE consent = 2 AND id > ''")
+    if "since" not in db.table("roster").columns_dict:
+        # from when on the person was to be deleted there, Unix seconds
+        db.execute("ALTER TABLE roster ADD COLUMN since REAL")
+
+
+STEPS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_first, _second, _third, _fourth)
 
 
 def migrate(conn: Connection, version: int, to: int) -> None:

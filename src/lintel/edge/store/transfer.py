@@ -33,7 +33,7 @@ from lintel.edge.store.names import pass_name
 MAX_BYTES = 64 << 20
 COLUMNS = (
     "person", "kind", "mask", "method", "value", "digest", "groups", "valid_from", "valid_to", "schedule",
-    "use_limit", "uses", "status", "duress", "consent", "rev", "id",
+    "use_limit", "uses", "status", "duress", "consent", "consent_rev", "rev", "id",
 )  # fmt: skip
 PASS_KEYS = (
     "pass_id", "secret", "groups", "valid_from", "valid_to", "use_limit", "uses", "status", "person", "rev", "id",
@@ -214,6 +214,7 @@ class _Reader:
             id=fields.text(row, "id"),
             mask=fields.text(row, "mask"),
             consent=fields.word(row, "consent", CONSENTS) if "consent" in row else None,
+            consent_rev=fields.whole_number(row, "consent_rev", 0),
             face=str(row["value"]) if method is Method.FACE and "value" in row else "",
         )
         fields.in_order(put.valid_from, put.valid_to)
