@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lintel.edge.model import Status
-from lintel.edge.store import Change, CredentialPut, Del, PassPut, Store, Type, open_database
+from lintel.edge.store import Change, CredentialPut, Del, PassPut, Store, Type, apply, open_database
 from lintel.edge.store.apply import Applier
 from lintel.edge.store.connection import Connection
 
@@ -21,10 +21,10 @@ PLAIN = digest("x").hex()
 
 async def _granted_again(store: Store) -> None:
     """Revoked under its id, and granted again."""
-    apply = store.allowlist.apply_checkpoint
-    await apply([card("x", rev=1, id="crd_x")], epoch=1, seq=1, synced_at=1.0)
-    await apply([Del(Type.CREDENTIAL, "crd_x", 2, "revoked")], epoch=1, seq=2, synced_at=1.0)
-    await apply([card("x", rev=3, id="crd_x")], epoch=1, seq=3, synced_at=1.0)
+    put = store.allowlist.apply_checkpoint
+    await put([card("x", rev=1, id="crd_x")], epoch=1, seq=1, synced_at=1.0)
+    await put([Del(Type.CREDENTIAL, "crd_x", 2, "revoked")], epoch=1, seq=2, synced_at=1.0)
+    await put([card("x", rev=3, id="crd_x")], epoch=1, seq=3, synced_at=1.0)
 
 
 @pytest.mark.parametrize("name", ["", "crd_x"])
@@ -52,10 +52,10 @@ def test_a_tombstone_of_a_card_that_another_id_holds_now_hinders_no_revocation(t
     """The revisions of two ids say nothing about one another: that of the old one may be the higher."""
 
     async def body(store: Store) -> None:
-        apply = store.allowlist.apply_checkpoint
-        await apply([card("x", rev=3, id="crd_a")], epoch=1, seq=1, synced_at=1.0)
+        put = store.allowlist.apply_checkpoint
+        await put([card("x", rev=3, id="crd_a")], epoch=1, seq=1, synced_at=1.0)
         moved = [Del(Type.CREDENTIAL, "crd_a", 4, "revoked"), card("x", rev=1, id="crd_b")]
-        await apply(moved, epoch=1, seq=2, synced_at=1.0)
+        await put(moved, epoch=1, seq=2, synced_at=1.0)
         await store.allowlist.apply_import([card("x", status=REVOKED)], at=2.0, replace=False)
         await store.allowlist.apply_import([card("x")], at=3.0, replace=False)
         found = store.allowlist.find(digest("x"))
@@ -70,9 +70,9 @@ def test_a_stricter_file_that_gives_a_revoked_card_to_who_gets_in_revokes(tmp_pa
     """Neither does the person keep getting in, nor is the revocation of the card forgotten."""
 
     async def body(store: Store) -> None:
-        apply = store.allowlist.apply_checkpoint
-        await apply([Del(Type.CREDENTIAL, PLAIN, 2, "revoked")], epoch=1, seq=1, synced_at=1.0)
-        await apply([card("y", rev=1, id="crd_y")], epoch=1, seq=2, synced_at=1.0)
+        put = store.allowlist.apply_checkpoint
+        await put([Del(Type.CREDENTIAL, PLAIN, 2, "revoked")], epoch=1, seq=1, synced_at=1.0)
+        await put([card("y", rev=1, id="crd_y")], epoch=1, seq=2, synced_at=1.0)
         await store.allowlist.apply_import([card("x", id="crd_y")], at=2.0, replace=False)
         assert store.allowlist.find(digest("x")) is None, "this would lift it"
         await store.allowlist.apply_import([card("x", id="crd_y", status=status)], at=2.0, replace=False)
@@ -87,9 +87,9 @@ def test_a_stricter_file_that_gives_a_revoked_card_to_who_gets_in_revokes(tmp_pa
 
 def test_a_file_revokes_a_pass_although_its_number_was_revoked_before(tmp_path: Path) -> None:
     async def body(store: Store) -> None:
-        apply = store.allowlist.apply_checkpoint
-        await apply([PassPut(7, ("a",), rev=1, id="pass-x")], epoch=1, seq=1, synced_at=1.0)
-        await apply([Del(Type.VISITOR_PASS, "vp_7", 2, "revoked")], epoch=1, seq=2, synced_at=1.0)  # not its id
+        put = store.allowlist.apply_checkpoint
+        await put([PassPut(7, ("a",), rev=1, id="pass-x")], epoch=1, seq=1, synced_at=1.0)
+        await put([Del(Type.VISITOR_PASS, "vp_7", 2, "revoked")], epoch=1, seq=2, synced_at=1.0)  # not its id
         await store.allowlist.apply_import([PassPut(7, ("a",), status=REVOKED)], at=2.0, replace=False)
         row = store.allowlist.visitor_pass(7)
         assert row is not None
@@ -145,3 +145,18 @@ def test_after_every_order_of_changes_a_file_is_obeyed_where_it_is_stricter_and_
         conn.close()
         base.close()
     assert len(ends) == 1
+
+
+def test_control_without_words_that_stick_a_file_lifts_a_revocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "_STICKY", ())
+
+    async def body(store: Store) -> None:
+        await store.allowlist.apply_checkpoint(
+            [Del(Type.CREDENTIAL, "crd_x", 2, "revoked")], epoch=1, seq=1, synced_at=1.0
+        )
+        await store.allowlist.apply_import([card("x", id="crd_x")], at=2.0, replace=False)
+        assert store.allowlist.find(digest("x")) is not None
+
+    run(tmp_path, body)
