@@ -41,7 +41,7 @@ BUSY_S, LONGEST_BUSY_S = 1.0, 30.0
 SELDOM_S: Final = 30.0
 """How often a list is looked at for what time alone changes, while little can be done about it."""
 RECOUNT_S: Final = 10.0
-"""How often it is counted anew during a pass, which may last for hours, when something has changed meanwhile."""
+"""How often it is counted anew during a pass, which may last for hours, when the allowlist changed meanwhile."""
 _MOST_FOREIGN = 1000
 _LOST = "the allowlist was lost: nobody is sent or deleted before a whole one is here"
 _OLD = "the allowlist is an older one: nobody is sent before a whole one is here, and only who was revoked is deleted"
@@ -186,10 +186,9 @@ class ListKeeper:
         """Who waits for a deletion waits for it off line as well, and behind a long pass."""
         changed = self._counted != self._revision
         age = now.mono - self._tally.at
-        if there:
-            news = self._working and age >= RECOUNT_S and (changed or self._timely(now))
-        else:
-            news = changed or (age >= SELDOM_S and self._timely(now))
+        waits = self._working or not there  # else a pass begins at once, and counts
+        soon = RECOUNT_S if there else 0.0
+        news = waits and ((changed and age >= soon) or (age >= SELDOM_S and self._timely(now)))
         if self._tally.grown(now) or news:
             await self.count()
         if not there:

@@ -33,7 +33,7 @@ DECIDING = (
     "credential", "person", "visitor_pass", "site_item", "tombstone", "use_count", "pass_step", "lockdown", "state",
     "device_key", "face", "withdrawal", "withdrawn_id",
 )  # fmt: skip
-"""The tables that say who may pass and how devices are known: all that a snapshot carries and every start checks."""
+"""The tables that say who may pass and how devices are known: what a snapshot has as it is and every start checks."""
 
 _HEADER_PLAIN = b"SQLite format 3\x00"
 
