@@ -143,6 +143,24 @@ def test_a_device_that_is_not_in_the_configuration_any_more_is_listed_with_who_m
     run(body, monkeypatch)
 
 
+def test_who_is_on_a_scrapped_terminal_is_forgotten_when_somebody_says_so(monkeypatch):
+    async def body(stage):
+        await stage.g.store.roster.enter("gate-old", [(n, f"p-{n}", At.STORED) for n in range(3)])
+        assert "3 persons forgotten" in await say(stage, "forget", "gate-old")
+        assert json.loads(await say(stage, "list", "--json", code=2))["left"] == []
+        assert ("device.forget", "done", "gate-old 3 persons") in await stage.audit()
+        await stage.g.put("p-0001")
+        await stage.g.settled({"p-0001"})
+        for device, why in (("gate-old", "nobody is known to be on"), ("1001", "take it out first")):
+            done = await asyncio.to_thread(
+                CliRunner().invoke, cli.app, ["forget", device, "--state", str(stage.rig.state)]
+            )
+            assert why in str(done.exception)
+        assert [e.name for e in await stage.g.store.roster.entries("1001")] == ["p-0001"]
+
+    run(body, monkeypatch)
+
+
 def test_a_synchronisation_is_asked_for_and_audited(monkeypatch):
     async def body(stage):
         await stage.g.put("p-0001")

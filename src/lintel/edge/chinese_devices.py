@@ -13,6 +13,8 @@ DEVICES: Final = {
     "dbus-daemon ended with {}": "dbus-daemon 已退出,状态 {}",
     # person lists of terminals
     "there is no device {}; known are {}": "没有设备 {};已知的有 {}",
+    "{} is in the configuration with a person list: take it out first": "{} 仍在配置中并有人员名单:请先移出配置",
+    "nobody is known to be on {}": "没有 {} 的人员记录",
     "{} keeps no person list that the gateway could mend": "{} 没有网关可以维护的人员名单",
     "an install window lasts up to {} minutes": "安装窗口最长 {} 分钟",
     "a photo in base64": "base64 编码的照片",

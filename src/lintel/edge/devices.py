@@ -76,6 +76,7 @@ class Desk:
             "device.show": self._show,
             "device.sync": self._sync,
             "device.install": self._install,
+            "device.forget": self._forget,
             "allowlist.photos": self._photos,
         }
 
@@ -108,6 +109,17 @@ class Desk:
         said = " ".join(word for word, on in (("full", full), ("delete-foreign", purge)) if on)
         self.ledger.audit("device.sync", "asked", f"{table.id} {said}".rstrip())
         return {"device": table.id, "asked": True, "there": self._driver(table.id).presence(table.id).there}
+
+    async def _forget(self, params: dict[str, Any]) -> object:
+        """Only of a device whose list nobody keeps: what another one holds is known by asking it."""
+        device = str(params.get("device"))
+        if device in self.lists.keepers:
+            raise LintelError(f"{device[:64]} is in the configuration with a person list: take it out first")
+        count = await self.lists.forget(device)
+        if not count:
+            raise LintelError(f"nobody is known to be on {device[:64]}")
+        self.ledger.audit("device.forget", "done", f"{device} {count} persons")
+        return {"device": device, "persons": count}
 
     async def _install(self, params: dict[str, Any]) -> object:
         table = self._table(params)

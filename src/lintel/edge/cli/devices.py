@@ -1,4 +1,4 @@
-"""`lintel device list`, `show`, `sync` and `install`: the devices of the running gateway, and their person lists."""
+"""`lintel device ...`: the devices of the running gateway, and their person lists."""
 
 import time
 from pathlib import Path
@@ -109,6 +109,25 @@ def sync(
         typer.echo(tr(f"{device}: asked", f"{device}:已开始"))
     else:
         typer.echo(tr(f"{device}: when it is there again", f"{device}:设备上线后开始"))
+
+
+@app.command(
+    help=tr(
+        "Forget who is on a terminal that is not in the configuration any more, once it is wiped or destroyed.",
+        "终端已移出配置并清空或销毁后,清除其人员记录。",
+    )
+    + "\n\n  lintel device forget gate-face-old --state /var/lib/lintel"
+)
+def forget(device: Device, state: State = DEFAULT_STATE, as_json: Json = False) -> None:
+    """Exit 1 when it is in the configuration, or nobody is known to be on it. Audited."""
+    from lintel.edge.control import call  # noqa: PLC0415  loads asyncio
+
+    answer = call(state, "device.forget", {"device": device})
+    if as_json:
+        print_json(answer)
+    else:
+        persons = answer["persons"]
+        typer.echo(tr(f"{device}: {persons} persons forgotten", f"{device}:已清除 {persons} 人的记录"))
 
 
 @app.command(

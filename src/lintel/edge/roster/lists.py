@@ -51,6 +51,13 @@ class Lists:
         """Devices that have a list no more, and how many persons may still be on each. Raises StoreError."""
         return await self._store.roster.elsewhere(self.keepers)
 
+    async def forget(self, device: str) -> int:
+        """An operator has wiped or destroyed such a device: how many persons are forgotten. Raises StoreError."""
+        count = (await self.left()).get(device, 0)
+        if count:
+            await self._store.roster.forget(device)
+        return count
+
     async def run(self) -> None:
         """For ever."""
         async with asyncio.TaskGroup() as tasks:

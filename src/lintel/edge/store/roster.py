@@ -208,6 +208,12 @@ class Roster:
         rows = await self.read(lambda conn: conn.execute(ask.ELSEWHERE, ask.STATES).fetchall())
         return {device: count for device, count in rows if device not in devices}
 
+    async def forget(self, device: str) -> None:
+        """Nobody is on a device any more, as somebody who knows it says."""
+        sql = "DELETE FROM roster WHERE device = ?1 AND key IN (SELECT key FROM roster WHERE device = ?1 LIMIT ?2)"
+        while await self._writer.submit(lambda conn: int(conn.execute(sql, (device, CHUNK)).rowcount), now=True):
+            pass
+
     async def ours(self, digests: Mapping[str, bytes]) -> tuple[dict[str, int], dict[str, int]]:
         """Which of these ids on terminals are faces of the allowlist, or faces that it had: their keys.
 
