@@ -117,7 +117,7 @@ def test_b6_what_did_not_happen_is_void_when_the_deadline_has_passed():
 
 
 def test_b6_control_who_repeats_without_asking_opens_twice(monkeypatch):
-    async def believe(session, command, until):
+    async def believe(session, command, until, **how):
         await session.close()
         command.id = bytes(reversed(command.id))  # as one that does not know its command by name
         return Moved(Became.NEVER)

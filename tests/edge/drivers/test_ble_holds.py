@@ -98,11 +98,11 @@ def test_fire_that_comes_while_a_lock_is_dialled_to_be_locked(monkeypatch):
         fire, real = Fire(driver), ble_worker.carry_out
         dialling, go_on = asyncio.Event(), asyncio.Event()
 
-        async def slow(session, command, deadline):
+        async def slow(session, command, deadline, **how):
             if command.move is Move.LOCK:
                 dialling.set()
                 await go_on.wait()
-            return await real(session, command, deadline)
+            return await real(session, command, deadline, **how)
 
         monkeypatch.setattr(ble_worker, "carry_out", slow)
         async with running(driver, inlet):

@@ -132,7 +132,7 @@ def test_b6_a_cut_at_any_step_turns_the_motor_once_or_is_said_to_be_unknown(move
 
 
 def test_b6_control_who_sends_the_frame_again_opens_twice(monkeypatch):
-    async def believe(session, command, until):
+    async def believe(session, command, until, **how):
         await session.close()
         return Moved(Became.NEVER)
 

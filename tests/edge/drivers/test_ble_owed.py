@@ -1,5 +1,6 @@
 """What is owed to a lock, by the rules alone."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,6 +94,42 @@ def test_a_release_that_is_ordered_again_and_again_does_not_put_off_our_own_try(
         now += 0.03
         assert now < 1.0
     assert owed.trying(now).tries == 2  # no fewer than our own
+
+
+SURE = BleSpec("lintel-lock", locks_again="itself"), BleSpec("yale", locks_again="gateway")
+
+
+@pytest.mark.parametrize("spec", SURE)
+def test_a_lock_that_is_held_need_not_be_told_so_again_until_something_speaks_against_it(spec):
+    def held():
+        owed = Owed(spec, 3.0)
+        owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
+        owed.saw("unlocked", 1.0)
+        assert owed.sure(1.0)
+        return owed
+
+    assert not held().sure(601.0)
+    against = {
+        "locked": lambda o: o.saw("locked", 2.0),
+        "jammed": lambda o: o.saw("jammed", 2.0),
+        "released": lambda o: o.release(2.0),
+        "another line": lambda o: o.begin(),
+        "opened": lambda o: o.ended(order(), o.releases, 2.0, Outcome.EXECUTED, maybe=True),
+        "unclear": lambda o: o.ended(order(Action.HOLD), o.releases, 2.0, Outcome.UNKNOWN_OUTCOME, maybe=True),
+        "refused": lambda o: o.ended(order(Action.HOLD), o.releases, 2.0, Outcome.REFUSED_BY_DEVICE, maybe=False),
+    }
+    for why, happens in against.items():
+        owed = held()
+        happens(owed)
+        assert not owed.sure(3.0), why
+
+
+@pytest.mark.parametrize("spec", [BleSpec("nuki", locks_again="never"), BleSpec("nuki", locks_again="itself")])
+def test_a_lock_that_may_lock_by_itself_is_told_every_time(spec):
+    owed = Owed(spec, 3.0)
+    owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
+    assert owed.held
+    assert not owed.sure(1.0)
 
 
 def test_a_renewal_under_way_does_not_undo_a_release():

@@ -52,8 +52,8 @@ def test_an_error_of_ours_after_the_command_has_left_does_not_leave_the_door_ope
     async def scene(rig, driver, inlet):
         real, broken = ble_worker.carry_out, []
 
-        async def breaks(*args):
-            result = await real(*args)
+        async def breaks(*args, **how):
+            result = await real(*args, **how)
             if not broken:
                 broken.append(True)
                 raise RuntimeError("a bug")
@@ -75,14 +75,14 @@ def test_a_try_to_lock_that_never_ends_leaves_the_next_one_behind(monkeypatch, h
     async def scene(rig, driver, inlet):
         real, tries = ble_worker.carry_out, []
 
-        async def hangs(session, command, deadline):
+        async def hangs(session, command, deadline, **how):
             if command.move is Move.LOCK:
                 tries.append(True)
                 if len(tries) == 1:
                     if how == "error":
                         raise RuntimeError("a bug")
                     await asyncio.Event().wait()
-            return await real(session, command, deadline)
+            return await real(session, command, deadline, **how)
 
         monkeypatch.setattr(ble_worker, "carry_out", hangs)
         monkeypatch.setattr(ble_worker, "BUG_S", 0.1)

@@ -139,6 +139,45 @@ async def _a_wait_for_an_order_that_ended_gives_no_precedence_afterwards(d):
     late.cancel()
 
 
+@desk(1, 5)
+async def _who_needs_it_more_goes_first(d):
+    await d.got(0, urgent=True)
+    d.slots.urge(d.tickets[1], renews=True)
+    d.tickets[2].owes = True
+    order_of = []
+
+    async def turn(n, *, urgent):
+        await d.slots.take(d.tickets[n], urgent=urgent)
+        order_of.append(n)
+        d.slots.give(d.tickets[n])
+
+    d.slots.urge(d.tickets[4])
+    d.tickets[4].served = 99  # not even its turn
+    turns = [asyncio.create_task(turn(n, urgent=n in (1, 4))) for n in (3, 2, 1, 4)]
+    await asyncio.sleep(0)
+    d.slots.give(d.tickets[0])
+    await asyncio.gather(*turns)
+    assert order_of == [4, 1, 2, 3]  # an order, a hold again, a lock to be locked, the rounds
+
+
+@desk(1, 3)
+async def _who_was_cut_keeps_its_place_once(d):
+    await d.got(2, urgent=True)
+    d.slots.give(d.tickets[2])
+    for first in (1, 1, 2):  # the second cut in a row was a turn
+        await d.got(0, urgent=True)
+        waiting = {n: d.take(n, urgent=True) for n in (2, 1)}
+        await asyncio.sleep(0)
+        d.slots.give(d.tickets[0])
+        await asyncio.sleep(0)
+        assert [n for n, turn in waiting.items() if turn.done()] == [first]
+        d.tickets[first].cut()
+        for n, turn in waiting.items():
+            turn.cancel()
+            await asyncio.gather(turn, return_exceptions=True)
+            d.slots.give(d.tickets[n])
+
+
 @desk(3, 3)
 async def _a_slot_for_each_is_kept(d):
     assert d.slots.keep
@@ -152,7 +191,8 @@ async def _a_slot_for_each_is_kept(d):
     [
         _orders_first, _one_stays_free_for_an_order, _an_idle_connection_is_given_up,
         _background_work_is_broken_off_for_an_order, _who_gets_an_order_meanwhile_need_not_go,
-        _a_wait_that_is_given_up_holds_nothing, _a_slot_for_each_is_kept,
+        _a_wait_that_is_given_up_holds_nothing, _a_slot_for_each_is_kept, _who_needs_it_more_goes_first,
+        _who_was_cut_keeps_its_place_once,
         _a_wait_for_an_order_that_ended_gives_no_precedence_afterwards,
     ],
 )  # fmt: skip

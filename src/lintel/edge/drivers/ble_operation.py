@@ -25,15 +25,20 @@ PAUSE_S: Final = 0.25
 """Between two commands (s)."""
 
 
-async def carry_out(session: Session, command: Command, deadline: float) -> tuple[Outcome, Moved]:
-    """The outcome of a command at one lock, and what the lock said of it. `deadline` in monotonic seconds."""
+async def carry_out(
+    session: Session, command: Command, deadline: float, *, urgent: bool = True
+) -> tuple[Outcome, Moved]:
+    """The outcome of a command at one lock, and what the lock said of it. `deadline` in monotonic seconds.
+
+    `urgent`: it is an order's, which goes before background work and is not broken off for an order of another lock.
+    """
     moved, ever = Moved(Became.NEVER), False
     for _ in range(TIMES):
         if not command.still():
             break
         command.handed = False
         try:
-            talk = await session.open(deadline, urgent=True)
+            talk = await session.open(deadline, urgent=urgent)
         except (Gone, BadFrame, Refused) as error:
             moved = Moved(Became.NEVER, moved.seen, str(error))
             break
@@ -45,7 +50,7 @@ async def carry_out(session: Session, command: Command, deadline: float) -> tupl
                 await session.close()
                 continue
             log.info("%s: a command is read back: %s", session.device, error)
-            moved = await _read_back(session, command, session.own.now().mono + READ_BACK_S)
+            moved = await _read_back(session, command, session.own.now().mono + READ_BACK_S, urgent=urgent)
         ever = ever or command.handed
         if moved.became is not Became.NEVER:
             return _OUTCOMES[moved.became], moved
@@ -54,12 +59,12 @@ async def carry_out(session: Session, command: Command, deadline: float) -> tupl
     return (Outcome.ORDER_EXPIRED if ever and not command.still() else Outcome.NOT_SENT), moved
 
 
-async def _read_back(session: Session, command: Command, until: float) -> Moved:
+async def _read_back(session: Session, command: Command, until: float, *, urgent: bool) -> Moved:
     """Ask in a new session: what the old one still held, a nonce or half a message, has died with it."""
     await session.close()
     while session.own.now().mono < until:
         try:
-            return await (await session.open(until, urgent=True)).became(command)
+            return await (await session.open(until, urgent=urgent)).became(command)
         except Refused as error:
             return Moved(Became.UNKNOWN, why=str(error))
         except (Gone, BadFrame):

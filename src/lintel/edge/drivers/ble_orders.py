@@ -1,14 +1,17 @@
 """What an order means at a Bluetooth lock: the move, the command that carries it, and what has to follow."""
 
 import asyncio
+import contextlib
 import hashlib
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from lintel.edge.ble.words import Became, Command, Move, Moved
 from lintel.edge.drivers.ble_relock import HELD_S
+from lintel.edge.drivers.ble_slots import Slots, Ticket
 from lintel.edge.model import Action, ClockState, Instant, Order, Outcome
 from lintel.edge.profiles.ble import BleSpec
 
@@ -20,11 +23,13 @@ LATE_S: Final = 9.5
 class Job:
     """An order that waits or is carried out. `dropped`: nobody waits for it any more, so nothing of it may leave.
 
-    `releases`: how many had been ordered when it was given. `limit` ends the work on it.
+    `releases`: how many had been ordered when it was given. `renews`: the lock is held already. `limit` ends the work
+    on it.
     """
 
     order: Order
     releases: int = 0
+    renews: bool = False
     done: "asyncio.Future[Outcome]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     command: Command | None = None
     dropped: bool = False
@@ -54,6 +59,47 @@ class Job:
         """Tell who waits, if anybody does."""
         if not self.done.done():
             self.done.set_result(outcome)
+
+
+class Jobs:
+    """The orders of one lock, in turn. `ticket` says at `slots` how urgent they are."""
+
+    def __init__(self, slots: Slots, ticket: Ticket) -> None:
+        self._slots, self._ticket = slots, ticket
+        self._all: deque[Job] = deque()
+
+    def add(self, job: Job) -> None:
+        """One more."""
+        self._all.append(job)
+        self._press()
+
+    def remove(self, job: Job) -> None:
+        """Nobody waits for it any more."""
+        with contextlib.suppress(ValueError):
+            self._all.remove(job)
+        self._press()
+
+    def _press(self) -> None:
+        if self._all:
+            self._slots.urge(self._ticket, renews=all(job.renews for job in self._all))
+        else:
+            self._slots.calm(self._ticket)
+
+    def first(self) -> Job | None:
+        """Whose turn it is."""
+        while self._all and self._all[0].done.done():
+            self._all.popleft()
+        return self._all[0] if self._all else None
+
+    def asked(self) -> bool:
+        """Whether an order waits, or is under way."""
+        return any(not job.done.done() for job in self._all)
+
+    def end(self) -> None:
+        """The line is down: what has not left is not sent."""
+        for job in self._all:
+            job.answer(Outcome.UNKNOWN_OUTCOME if job.left else Outcome.NOT_SENT)
+        self._all.clear()
 
 
 def move_of(spec: BleSpec, order: Order, *, held: bool) -> tuple[Move, float]:

@@ -30,6 +30,9 @@ TELL_S: Final = 30.0
 LOOK_S: Final = 1.0
 """How often it is seen whether fire still has the door (s)."""
 
+SURE_S: Final = 600.0
+"""A lock that is held, and was not seen otherwise since, is told so again only after so long (s)."""
+
 _OPEN: Final[tuple[LockWord, ...]] = ("unlocked", "unlocking", "unlatched", "unlatching")
 
 
@@ -62,15 +65,21 @@ class Owed:
         self._ours = spec.locks_again == "gateway"
         self._open_s = open_s
         self._new = self._told = False
+        self._stays = self._ours or (self._itself and spec.dialect == "lintel-lock")
+        """Whether it stays open when it is held: what has an auto lock of its own may not."""
+        self._sure_until = -math.inf
 
     # ---- what happens
 
     def begin(self) -> None:
         """The line is up: how the lock is found is news."""
         self._new = True
+        self._sure_until = -math.inf
 
     def saw(self, lock: LockWord, now: float) -> None:
         """How it stands. Only the first that is clear counts: later on, who unlocks it by hand wants it so."""
+        if lock in ("locked", "locking", "jammed"):
+            self._sure_until = -math.inf
         if not self._new or lock not in ("locked", *_OPEN):
             return
         self._new = False
@@ -81,6 +90,7 @@ class Owed:
         """A release was ordered."""
         self.releases += 1
         self.held = False
+        self._sure_until = -math.inf
         planned = self.later
         if planned is None or planned.move is not Move.LOCK:
             self._lock(now)
@@ -93,6 +103,8 @@ class Owed:
 
         What is to be told of it, "" for nothing.
         """
+        if maybe or outcome is not Outcome.EXECUTED:
+            self._sure_until = -math.inf
         if order.action is Action.RELEASE:
             if outcome is Outcome.EXECUTED:
                 return self._locked()
@@ -112,6 +124,8 @@ class Owed:
                 return
             self.held, self._told = True, False
             self.later = self._renewal(now)
+            if self._stays and outcome is Outcome.EXECUTED:
+                self._sure_until = now + SURE_S
         elif self._ours and not self.held:
             self._lock(now + order.seconds)
 
@@ -128,6 +142,10 @@ class Owed:
         return "locked again" if told else ""
 
     # ---- what is to be done
+
+    def sure(self, now: float) -> bool:
+        """Whether it is held, and that need not be told it again."""
+        return self.held and now < self._sure_until
 
     def due(self, now: float, *, released: bool) -> Later | float:
         """What is to be tried now, or when to ask again."""

@@ -47,7 +47,7 @@ LONGEST_WAIT: Final = 60.0
 
 
 class NotInTime(Gone):
-    """It was not even dialled."""
+    """It was not even dialled, or not for as long as it may take: that says nothing of the lock."""
 
 
 class Session:
@@ -152,12 +152,17 @@ class Session:
                 await self._slots.take(self.ticket, urgent=urgent)
         except TimeoutError:
             raise NotInTime("not heard, or no connection free, in time") from None
+        within = max(0.0, min(DIAL_S, until - self._now()))
         try:
             assert self._place is not None  # noqa: S101  it was heard
-            within = max(0.0, min(DIAL_S, until - self._now()))
             self._link = await Link.open(self._radio, self._place, self.device, within, self._wake)
-        except BaseException:
+        except BaseException as error:
+            short = within < DIAL_S and self._now() >= until
+            if urgent and (short or isinstance(error, asyncio.CancelledError)):
+                self.ticket.cut()
             self._slots.give(self.ticket)
+            if short and isinstance(error, Gone):
+                raise NotInTime("no time left to dial it") from None
             raise
         self._slots.dialled(self.ticket)
         return self._link

@@ -1,8 +1,8 @@
 """The few connections of one adapter, shared among its locks. No I/O; for one event loop.
 
-Where there is a slot for every lock, each keeps its own. Else: an order goes before background work, and among equals
-the lock goes first that was served longest ago. For an order an idle connection is given up, then one at background
-work. Background work leaves one slot free, so that an order need only dial, and dials alone.
+Where there is a slot for every lock, each keeps its own. Else need decides (`Ticket.need`), and among equals the lock
+goes first that was served longest ago. For an order an idle connection is given up, then one at background work.
+Background work leaves one slot free, so that an order need only dial, and dials alone.
 """
 
 import asyncio
@@ -16,18 +16,34 @@ class Ticket:
     It is urgent while an order waits at its lock (`ordered`), and while it is taken or used for one (`pressed`).
     """
 
-    __slots__ = ("asked", "dialling", "give_up", "granted", "held", "idle", "ordered", "pressed", "served")
+    __slots__ = (
+        "asked", "before", "dialling", "give_up", "granted", "held", "idle", "ordered", "owes", "pressed", "renews",
+        "served", "spared",
+    )  # fmt: skip
 
     def __init__(self, give_up: Callable[[], None]) -> None:
         self.give_up = give_up
         self.ordered = self.pressed = self.idle = self.held = self.dialling = self.asked = False
-        self.served = 0
+        self.renews = self.owes = self.spared = False
+        self.served = self.before = 0
         self.granted: asyncio.Future[None] | None = None
 
     @property
     def urgent(self) -> bool:
         """Whether it goes before background work."""
         return self.ordered or self.pressed
+
+    @property
+    def need(self) -> int:
+        """An order (0), a hold that is only renewed (1), a lock to be locked again (2), the rounds (3)."""
+        if self.urgent:
+            return 1 if self.renews else 0
+        return 2 if self.owes else 3
+
+    def cut(self) -> None:
+        """Its turn ended before it had the time to connect: it keeps its place. Not twice, or nobody gets past it."""
+        if not self.spared:
+            self.served, self.spared = self.before, True
 
 
 class Slots:
@@ -57,19 +73,19 @@ class Slots:
         finally:
             ticket.granted = None
 
-    def urge(self, ticket: Ticket) -> None:
-        """An order waits at this lock, whatever it waits for."""
-        ticket.ordered = True
+    def urge(self, ticket: Ticket, *, renews: bool = False) -> None:
+        """An order waits at this lock, whatever it waits for. `renews`: nothing but a hold that it had already."""
+        ticket.ordered, ticket.renews = True, renews
         self._turn()
 
     def calm(self, ticket: Ticket) -> None:
         """No order waits at it any more, whatever became of the last one."""
-        ticket.ordered = False
+        ticket.ordered = ticket.renews = False
         self._turn()
 
     def dialled(self, ticket: Ticket) -> None:
         """It is connected."""
-        ticket.dialling = False
+        ticket.dialling = ticket.spared = False
         self._turn()
 
     def rest(self, ticket: Ticket) -> None:
@@ -89,12 +105,13 @@ class Slots:
         if ticket.held:
             self._held.remove(ticket)
         ticket.held = ticket.idle = ticket.dialling = ticket.asked = ticket.pressed = False
+        ticket.before = ticket.served
         self._turn()
 
     def _turn(self) -> None:
         """Serve who waits, in order; nobody overtakes the first one."""
         while self._waiting:
-            first = min(self._waiting, key=lambda t: (not t.urgent, t.served))
+            first = min(self._waiting, key=lambda t: (t.need, t.served))
             free = self._count - len(self._held)
             if first.urgent:
                 if free <= 0:
@@ -111,7 +128,7 @@ class Slots:
         self._waiting.remove(ticket)
         self._held.append(ticket)
         ticket.held = ticket.dialling = True
-        ticket.served = next(self._turns)
+        ticket.before, ticket.served = ticket.served, next(self._turns)
         if ticket.granted is not None and not ticket.granted.done():
             ticket.granted.set_result(None)
 

@@ -8,17 +8,16 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from lintel.edge.ble.words import Became, Move, Moved, Seen
+from lintel.edge.ble.words import Became, Command, Move, Moved, Seen
 from lintel.edge.drivers.base import Context, Device, Inlet
+from lintel.edge.drivers.ble_background import Background, Work
 from lintel.edge.drivers.ble_health import Condition
 from lintel.edge.drivers.ble_install import Window
 from lintel.edge.drivers.ble_link import Gone
 from lintel.edge.drivers.ble_operation import PAUSE_S, carry_out
-from lintel.edge.drivers.ble_orders import Job, command, may_have_moved, move_of
+from lintel.edge.drivers.ble_orders import Job, Jobs, command, may_have_moved, move_of
 from lintel.edge.drivers.ble_radio import Radio
 from lintel.edge.drivers.ble_relock import HELD_S, Owed
 from lintel.edge.drivers.ble_session import TRIES_S, Session
@@ -43,8 +42,6 @@ BUG_S: Final = 5.0
 LISTEN_S: Final = 1.0
 """How often a lock that should be heard is thought of (s): its advertisement wakes its worker anyhow."""
 
-Work = Callable[[], Coroutine[Any, Any, None]]
-
 
 class Worker:
     """One lock; see the module."""
@@ -53,7 +50,7 @@ class Worker:
         self, device: Device, spec: BleSpec, dialect: Dialect, context: Context, *, slots: Slots, radio: Radio
     ) -> None:
         self.device, self.spec = device, spec
-        self._context, self._dialect, self._slots = context, dialect, slots
+        self._context, self._dialect = context, dialect
         self._keep = slots.keep and spec.keep
         self._condition = Condition(device.id, spec.low_battery)
         own = Own(context.gateway, lambda name: context.keys.get(device.id, name), context.clock.now, self._saw)
@@ -62,9 +59,10 @@ class Worker:
         )
         self._window = Window(device.id, dialect, own, context.keys, self._report)
         self._inlet: Inlet | None = None
-        self._orders: deque[Job] = deque()
+        self._jobs = Jobs(slots, self._session.ticket)
         self._wake = asyncio.Event()
-        self._background: asyncio.Task[None] | None = None
+        self._background = Background(self._turning)
+        self._owed_command: Command | None = None
         self._leave = self._told_unpaired = False
         self._look_at = self._prepare_at = -math.inf
         self._idle_until = self._moved_at = -math.inf
@@ -97,18 +95,17 @@ class Worker:
             return self._install(order)
         if not self._ready():
             return Outcome.NOT_SENT
-        job = Job(order, self._owed.releases)
-        self._orders.append(job)
-        self._slots.urge(self._session.ticket)
+        hold = order.action is Action.HOLD
+        if hold and self._owed.sure(self._now()) and self._session.talk is None and not self._jobs.asked():
+            return Outcome.EXECUTED  # one that is asked to hold all the time leaves the connections to the others
+        job = Job(order, self._owed.releases, renews=hold and self._owed.held)
+        self._jobs.add(job)
         self._stir()
         try:
             return await job.outcome(self._now)
         finally:
             job.drop(dialling=self._session.talk is None)
-            with contextlib.suppress(ValueError):
-                self._orders.remove(job)
-            if not self._orders:
-                self._slots.calm(self._session.ticket)
+            self._jobs.remove(job)
 
     def _install(self, order: Order) -> Outcome:
         secret = self._dialect.secret(order.text)
@@ -134,11 +131,9 @@ class Worker:
             self._report(Fact(Notice.DEVICE_FAULT, self.device.id, "not paired: open an install window"))
 
     def detach(self) -> None:
-        """It is down: what has not begun is not sent."""
+        """It is down."""
         self._inlet = None
-        for waiting in self._orders:
-            waiting.answer(Outcome.UNKNOWN_OUTCOME if waiting.left else Outcome.NOT_SENT)
-        self._orders.clear()
+        self._jobs.end()
 
     async def serve(self) -> None:
         """Work until cancelled. What goes wrong here stays here: the other locks of the line go on."""
@@ -173,9 +168,8 @@ class Worker:
         return None, max(wait, 0.0)
 
     def _due_order(self, now: float) -> Work | float:  # noqa: ARG002  as the others
-        while self._orders and self._orders[0].done.done():
-            self._orders.popleft()
-        return self._order if self._orders else math.inf
+        job = self._jobs.first()
+        return math.inf if job is None else lambda: self._order(job)
 
     def _due_end(self, now: float) -> Work | float:  # noqa: ARG002
         if self._session.fell or (self._leave and self._session.talk is not None):
@@ -197,7 +191,7 @@ class Worker:
         if isinstance(due, float):
             return due
         reached = self._ready() and (self._session.near or self._session.talk is not None)
-        return self._again if reached else now + LISTEN_S
+        return self._quietly(self._again) if reached else now + LISTEN_S
 
     def _due_care(self, now: float) -> Work | float:
         """Keep a connection, or visit now and then."""
@@ -218,17 +212,8 @@ class Worker:
         """Background work, which is broken off where an order of another lock needs its connection."""
 
         async def run() -> None:
-            task = self._background = asyncio.ensure_future(work())
-            try:
-                await asyncio.wait({task})
-            finally:
-                self._background = None
-                task.cancel()
-                await asyncio.wait({task})
-            if task.cancelled():
+            if not await self._background.run(work):
                 await self._hang_up()
-            else:
-                task.result()
 
         return run
 
@@ -259,8 +244,7 @@ class Worker:
 
     # ---- orders
 
-    async def _order(self) -> None:
-        job = self._orders[0]
+    async def _order(self, job: Job) -> None:
         order = job.order
         move, hold = move_of(self.spec, order, held=self._owed.held)
 
@@ -284,17 +268,19 @@ class Worker:
         job.answer(outcome)
 
     async def _again(self) -> None:
-        """What is owed to the lock, which gives way to orders and to fire."""
-        now = self._now()
-        owed = self._owed.trying(now)
-
-        outcome, moved = await self._move(f"{self.device.id} {now}", owed.move, HELD_S, now + TRIES_S)
-        done, gave_way = outcome is Outcome.EXECUTED, moved.became is Became.NEVER and self._asked()
+        """What is owed to the lock, which gives way to orders, also of other locks, and to fire."""
+        now, ticket = self._now(), self._session.ticket
+        owed, ticket.owes = self._owed.trying(now), True
+        try:
+            outcome, moved = await self._move(f"{self.device.id} {now}", owed.move, HELD_S, now + TRIES_S)
+        except asyncio.CancelledError:
+            if self._owed_command is None or not self._owed_command.handed:
+                self._tell(self._owed.tried(owed, self._now(), done=False, gave_way=True))
+            raise
+        finally:
+            self._owed_command, ticket.owes = None, False
+        done, gave_way = outcome is Outcome.EXECUTED, moved.became is Became.NEVER and self._jobs.asked()
         self._tell(self._owed.tried(owed, self._now(), done=done, gave_way=gave_way, why=moved.why or outcome))
-
-    def _asked(self) -> bool:
-        """Whether an order waits, or is under way."""
-        return any(not job.done.done() for job in self._orders)
 
     def _released(self) -> bool:
         return self._context.released(self.device.id)
@@ -307,14 +293,16 @@ class Worker:
 
         def still() -> bool:
             kept = move is Move.LOCK and self._released()
-            void = self._asked() if job is None else job.dropped
+            void = self._jobs.asked() if job is None else job.dropped
             return self._now() < deadline and not kept and not void
 
         now = self._context.clock.now()
         made = command(name, self.spec, move, hold=hold, deadline=deadline, now=now, still=still)
-        if job is not None:
+        if job is None:
+            self._owed_command = made
+        else:
             job.command = made
-        outcome, moved = await carry_out(self._session, made, deadline)
+        outcome, moved = await carry_out(self._session, made, deadline, urgent=job is not None)
         self._moved_at = self._now()
         self._idle_until, self._prepare_at = self._moved_at + IDLE_S, -math.inf
         if moved.seen is not None:
@@ -326,9 +314,13 @@ class Worker:
 
     def _asked_to_go(self) -> None:
         self._leave = True
-        if self._background is not None:
-            self._background.cancel()
+        self._background.break_off()
         self._stir()
+
+    def _turning(self) -> bool:
+        """Whether the lock turns for us: it is heard to the end. To ask it afterwards, in a new session, can wait."""
+        made = self._owed_command
+        return made is not None and made.handed and self._session.talk is not None
 
     def _saw(self, seen: Seen) -> None:
         self._owed.saw(seen.lock, self._now())
