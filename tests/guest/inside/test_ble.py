@@ -6,7 +6,7 @@ Only the radio and the locks beyond it are emulated.
 import asyncio
 import subprocess
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -22,7 +22,7 @@ from lintel.simulators.ble_lintel_lock import lintel_lock
 from lintel.simulators.ble_nuki import nuki_lock
 from tests.edge.drivers.ble_rig import SECRET, Inlet, MemoryKeys, device, order, pair_in_memory
 from tests.edge.drivers.contract import context, running, until
-from tests.guest.inside.ble_world import bluez
+from tests.guest.inside.ble_world import bluez, powered
 
 LINTEL, NUKI = "C4:64:E3:00:00:01", "C4:64:E3:00:00:02"
 
@@ -160,14 +160,14 @@ def test_a_link_that_is_lost_at_the_order_moves_the_lock_at_most_once(arrives):
 def test_bluetoothd_may_be_restarted_under_us():
     async def body(found, driver, inlet):
         await settled(found, driver, inlet)
-        ups, begun = inlet.ups, time.monotonic()
-        await asyncio.to_thread(subprocess.run, ["systemctl", "restart", "bluetooth"], check=True)
-        try:
-            await until(lambda: inlet.ups > ups, 60.0)
-        except AssertionError:
-            ask = "bluetoothctl show; journalctl -b -u bluetooth --no-pager | tail -30"
-            said = await asyncio.to_thread(subprocess.run, ask, shell=True, capture_output=True, text=True, check=False)
-            pytest.fail(f"{inlet.facts}\n{said.stdout}")
+        ups = inlet.ups
+        for _ in range(3):
+            begun = time.monotonic()
+            await asyncio.to_thread(subprocess.run, ["systemctl", "restart", "bluetooth"], check=True)
+            with suppress(TimeoutError):  # BlueZ 5.66 begins now and then while its controller closes: it never sees it
+                await powered(10.0)
+                break
+        await until(lambda: inlet.ups > ups, 20.0)
         print(f"bluetoothd restarted to line up: {(time.monotonic() - begun) * 1000:.0f} ms")
         assert await driver.execute(order(device="lintel", within=25.0, name="after")) is Outcome.EXECUTED
         assert len(found.turns("lintel")) == 2
