@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lintel.edge.ble.words import Move
-from lintel.edge.drivers import ble_session
+from lintel.edge.drivers import ble_session, ble_worker
 from lintel.edge.drivers.ble_radio import Radio
 from lintel.edge.model import Action, Outcome
 from tests.edge.drivers.ble_rig import known_battery, order, play, running, until
@@ -65,7 +65,7 @@ def test_locks_that_connect_slowly_are_held_where_an_order_lasts_longer_than_tha
                 if within > slow.seconds:
                     await until(lambda: held(rig) == 4, 20.0)
                 else:  # control: what is void before it is connected never gets there
-                    await asyncio.sleep(3.0)
+                    await asyncio.sleep(1.5)
                     assert held(rig) < 2  # one may have been connected from the rounds
 
     play(scene, count=4, slots=1)
@@ -124,6 +124,31 @@ def test_a_held_lock_that_was_seen_locked_is_dialled_for_its_next_hold(seen):
             worker._stir()
             assert await driver.execute(order(Action.HOLD, 10, device="lock0", name="o2")) is Outcome.EXECUTED
             assert rig.lock.motor.bolt == ("unlocked" if seen else "locked")
+
+    play(scene, count=2, slots=1)
+
+
+@pytest.mark.parametrize("every", [0.3, 60.0])
+def test_a_held_lock_that_somebody_locks_by_hand_is_noticed_in_the_rounds(monkeypatch, every):
+    monkeypatch.setattr(ble_worker, "LOOK_S", every)
+
+    async def scene(rig, driver, inlet):
+        def apart():
+            return [
+                name for name, worker in driver._locks.items() if worker._owed.held and worker._session.talk is None
+            ]
+
+        async with running(driver, inlet):
+            await until(lambda: len(known_battery(inlet)) == 2, 15.0)
+            async with fire(driver, rig, within=8.0, renew=0.2):
+                await until(lambda: held(rig) == 2 and apart(), 15.0)
+                lock = rig.locks[apart()[0]]
+                await lock.do_hand("locked")
+                if every < 1.0:
+                    await until(lambda: lock.motor.bolt == "unlocked", 15.0)
+                else:  # control: for as long as nobody looks it is taken to be held
+                    await asyncio.sleep(1.5)
+                    assert lock.motor.bolt == "locked"
 
     play(scene, count=2, slots=1)
 

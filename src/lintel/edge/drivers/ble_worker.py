@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 IDLE_S: Final = 10.0
 """A connection that nobody else needs is kept for so long after an order (s)."""
 LOOK_S: Final = 60.0
-"""How often the state of a connected lock is read (s)."""
+"""How often the state of a connected lock is read, and of one that is held (s): who locks it by hand is noticed."""
 BUG_S: Final = 5.0
 """A lock with which something unexpected went wrong is left alone in the background for so long (s)."""
 LISTEN_S: Final = 1.0
@@ -225,7 +225,7 @@ class Worker:
         talk = await self._session.open(self._now(), urgent=False)
         self._saw(await talk.look())
         every = min(LOOK_S, talk.idle_s / 2 if talk.idle_s else LOOK_S)
-        self._look_at = self._now() + (every if self._keep else self.spec.poll_s)
+        self._look_at = self._now() + (every if self._keep or self._owed.held else self.spec.poll_s)
         self._session.idle()
 
     async def _prepare(self) -> None:
@@ -265,6 +265,8 @@ class Worker:
     def _ended(self, job: Job, outcome: Outcome, *, maybe: bool, why: str = "") -> None:
         job.limit = None
         self._tell(self._owed.ended(job.order, job.releases, self._now(), outcome, maybe=maybe, why=why or outcome))
+        if self._owed.held:
+            self._look_at = min(self._look_at, self._now() + LOOK_S)
         job.answer(outcome)
 
     async def _again(self) -> None:
