@@ -12,7 +12,7 @@ from lintel.edge.model import (
     ContactKind,
 )
 from tests.edge.drivers.contract import until
-from tests.edge.test_fire import on, scene
+from tests.edge.test_fire import Lock, on, scene
 
 
 async def burning_again(rig, slow):
@@ -85,8 +85,9 @@ def test_a_driver_whose_own_future_is_cancelled_is_tried_again(tmp_path):
     scene(body, tmp_path)
 
 
-def test_a_release_that_is_refused_is_believed_only_of_a_lock_that_knows_no_hold(tmp_path):
+def test_a_release_that_is_refused_is_believed_only_of_a_lock_that_knows_no_hold(tmp_path, monkeypatch):
     """A relay that answers a release with an error stands open; it is told again until it is not."""
+    monkeypatch.setattr(fire, "RENEW_S", 0.1)
 
     async def body(rig):
         rig.gate.contact(on(door="gate"))
@@ -105,8 +106,30 @@ def test_a_release_that_is_refused_is_believed_only_of_a_lock_that_knows_no_hold
 
 def test_an_order_of_fire_gives_a_lock_that_is_far_time_to_be_reached(tmp_path):
     async def body(rig):
-        rig.gate.contact(on(door="gate"))
-        await until(lambda: rig.locks.orders)
-        assert rig.locks.orders[0].deadline - rig.time.mono >= fire.REACH_S > rig.gate.order_s
+        rig.gate.fire.far = {"gate-lock"}
+        rig.gate.contact(on())
+        await until(lambda: rig.locks.held("gate", "back"))
+        left = {order.door: order.deadline - rig.time.mono for order in rig.locks.orders}
+        assert left == {"gate": fire.REACH_S, "back": rig.gate.order_s}
+        assert rig.gate.order_s < fire.REACH_S
 
     scene(body, tmp_path)
+
+
+def test_a_lock_that_knows_no_hold_is_not_told_to_release_for_ever_after_a_restart(tmp_path):
+    async def first(rig):
+        rig.gate.contact(on(door="gate"))
+        await until(lambda: rig.locks.count("gate", Action.OPEN))
+        assert await rig.gate.fire.saved(5)
+        await until(lambda: not rig.gate.fire.latch.held)
+
+    async def second(rig):
+        rig.gate.fire.resume()
+        await until(lambda: rig.locks.count("gate", Action.OPEN))
+        rig.gate.contact(on(False, door="gate"))
+        assert rig.gate.fire.reset().doors == ("gate",)
+        await until(lambda: not rig.gate.fire._tasks)
+        assert rig.locks.count("gate", Action.RELEASE) == 1
+
+    for body in (first, second):
+        scene(body, tmp_path, Lock(knows=[Action.OPEN]))

@@ -118,6 +118,7 @@ class Daemon:
             self.gate.fire.carry(self._before.latch, self._before.over)
         self.lines = [self._line(table) for table in self.config.line]
         self._by_device = {d.id: r.driver for r in self.lines for d in r.devices}
+        self.gate.fire.far = {d.id for r in self.lines if r.line.driver == "ble_lock" for d in r.devices}
         self.gate.fire.expect(
             Contact(d.id, kind, None, d.door, number)
             for r in self.lines for d in r.devices for kind, number in d.profile.spec.contacts

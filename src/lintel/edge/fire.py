@@ -37,7 +37,7 @@ AGAIN_S: Final = 0.25
 UNCLEAR_S: Final = 1.0
 """After one that the lock refused, or whose outcome is not known (s)."""
 REACH_S: Final = 20.0
-"""How long a lock may take to be reached (s): an order of fire that comes late is not void, as an opening is."""
+"""How long a lock that is dialled first may take to be reached (s): an order of fire that comes late is not void."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class Fire:
     file: Path | None = None
     latched: dict[str, str] = field(default_factory=dict, init=False)
     """Door -> the input that released it."""
+    far: set[str] = field(default_factory=set, init=False)
+    """Locks that have to be dialled first. Their driver forgets an order that nobody waits for any more."""
     over: set[str] = field(default_factory=set, init=False)
     """Doors that an operator has reset in this run."""
     _held: set[Lock] = field(default_factory=set, init=False)
@@ -244,7 +246,12 @@ class Fire:
         wait = RENEW_S
         if action is Action.HOLD and outcome in (Outcome.EXECUTED, Outcome.UNKNOWN_OUTCOME):
             self._took.add(_lock(door))
+        if outcome is Outcome.REFUSED_BY_DEVICE and action is Action.RELEASE:
+            return order, outcome, RENEW_S
         if outcome is Outcome.REFUSED_BY_DEVICE and action is Action.HOLD:
+            if _lock(door) not in self._took and _lock(door) in self._held:
+                self._held.discard(_lock(door))  # it knows no hold: the next run asks it for no release either
+                self._file.save()
             order = self._order(door, Action.OPEN)
             outcome, wait = await self._execute(order), door.open_s / 2
             if outcome is Outcome.UNKNOWN_OUTCOME:
@@ -268,7 +275,7 @@ class Fire:
             return Outcome.NOT_SENT
 
     def _order(self, door: Door, action: Action) -> Order:
-        deadline = self.clock.now().mono + REACH_S
+        deadline = self.clock.now().mono + (REACH_S if door.lock in self.far else self.order_s)
         return Order(new_id("ord_"), door.id, door.lock, action, deadline, door.channel, door.open_s)
 
     def _told(self, order: Order, outcome: Outcome) -> None:
