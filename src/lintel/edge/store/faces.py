@@ -33,6 +33,8 @@ LARGEST_PHOTO: Final = 700_000
 """Bytes: in base64 it fits a packet of 1 MB, the most that terminals take (`mqtt/face` v1.25, 2.4)."""
 
 _JPEG = b"\xff\xd8\xff"
+_CONSENT_OF_KEY: Final = "SELECT key, id, rev, consent, consent_rev FROM credential WHERE key = ?"
+_CONSENT_OF_ID: Final = "SELECT key, id, rev, consent, consent_rev FROM credential WHERE id = ?"
 _NO_PHOTO = "UPDATE face SET photo = NULL, seal = NULL, print = NULL, mark = ? WHERE key = ?"
 
 
@@ -56,10 +58,9 @@ def withdraw(conn: Connection, withdrawals: Withdrawals, key: int, name: str | N
 
     Only a grant that is newer stands against it, not a row that is newer. `rev` None: it is newer than what is stored.
     """
-    ask = "SELECT key, id, rev, consent, consent_rev FROM credential WHERE"
-    row = conn.execute(f"{ask} key = ?", (key,)).fetchone()
+    row = conn.execute(_CONSENT_OF_KEY, (key,)).fetchone()
     names = {one for one in (name, row[1] if row is not None else None) if one}
-    under = {one: conn.execute(f"{ask} id = ?", (one,)).fetchone() for one in names}
+    under = {one: conn.execute(_CONSENT_OF_ID, (one,)).fetchone() for one in names}
     rows = [one for one in (row, *under.values()) if one is not None]
     rev = max((max(one[2], one[4]) for one in rows), default=0) if rev is None else rev
     if row is None:
