@@ -281,7 +281,7 @@ class Applier:
         """The consent to store, and the revision of the last grant. Without a revision no withdrawal is older."""
         if put.consent is Consent.WITHDRAWN:
             faces.withdraw(self.conn, self._withdrawals, key, own, rev)  # also of the one whose place this one takes
-        consent = self._withdrawals.judge(put, key, own, rev, stored[0])
+        consent = self._withdrawals.judge(put, key, own, rev, stored)
         return consent, max(stored[1], put.granted_rev) if put.consent is Consent.GRANTED else stored[1]
 
     def _keep(self, put: CredentialPut, key: int, name: str | None) -> None:

@@ -22,19 +22,22 @@ class Withdrawals:
         self._by_key: dict[int, int] = dict(conn.execute("SELECT key, rev FROM withdrawal").fetchall())
         self._by_id: dict[str, int] = dict(conn.execute("SELECT id, rev FROM withdrawn_id").fetchall())
 
-    def judge(self, put: CredentialPut, key: int, name: str | None, rev: int, stored: int) -> int:
-        """The consent to store with a credential of that key and id at revision `rev`; `stored`: what its row has.
+    def judge(self, put: CredentialPut, key: int, name: str | None, rev: int, stored: tuple[int, int]) -> int:
+        """The consent to store with a credential of that key and id at revision `rev`.
 
-        What a file does not name stays. A withdrawal is lifted only by a grant of a higher revision.
+        `stored`: what its row has, and the revision of the last grant. What a file does not name stays. A withdrawal is
+        lifted only by a grant of a higher revision, and does not touch a row that has one.
         """
         if put.consent is Consent.WITHDRAWN:
             self.note(key, name, rev)
             return WITHDRAWN
         taken = [r for r in (self._by_key.get(key), self._by_id.get(name or "")) if r is not None]
         if not taken:
-            return stored if put.consent is None else CONSENTS.index(put.consent)
+            return stored[0] if put.consent is None else CONSENTS.index(put.consent)
         if put.consent is Consent.GRANTED and put.granted_rev > max(taken):
-            self._lift(key, name)
+            self._lift(key)
+            return GRANTED
+        if put.consent in (None, Consent.GRANTED) and stored[0] == GRANTED and stored[1] > max(taken):
             return GRANTED
         self.note(key, name, max(taken))
         return WITHDRAWN
@@ -53,9 +56,7 @@ class Withdrawals:
             self._conn.execute(_ID, (name, key, rev))
             self._by_id[name] = rev
 
-    def _lift(self, key: int, name: str | None) -> None:
-        """The face may be used again under this id. Other faces that had it, and other ids it had, stay as they are."""
+    def _lift(self, key: int) -> None:
+        """The face may be used again. What stands under its ids stays, for other faces that come under them."""
         self._conn.execute("DELETE FROM withdrawal WHERE key = ?", (key,))
-        self._conn.execute("DELETE FROM withdrawn_id WHERE id = ?", (name,))
         self._by_key.pop(key, None)
-        self._by_id.pop(name or "", None)

@@ -65,9 +65,8 @@ def withdraw(conn: Connection, withdrawals: Withdrawals, key: int, name: str | N
     rev = max((max(one[2], one[4]) for one in rows), default=0) if rev is None else rev
     if row is None:
         withdrawals.note(key, None, rev)
-    for one, holder in under.items():
-        if holder is None or not _newer(holder, rev):
-            withdrawals.note_id(one, key, rev)
+    for one in under:
+        withdrawals.note_id(one, key, rev)
     for stored, own, *said in rows:
         if not _newer((stored, own, *said), rev):
             withdrawals.note(stored, own, rev)

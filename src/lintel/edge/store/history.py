@@ -25,11 +25,12 @@ def export_history(conn: Connection) -> dict[str, object]:
         " AND NOT (space = 1 AND EXISTS (SELECT 1 FROM visitor_pass WHERE pass_id = u.id))"
     )
     withdrawn = conn.execute(
-        "SELECT key, rev, id FROM withdrawn_id i"
+        "WITH named AS (SELECT key, rev, id FROM withdrawn_id i"
         " WHERE NOT EXISTS (SELECT 1 FROM credential WHERE key = i.key AND id = i.id)"
-        " UNION ALL SELECT key, rev, NULL FROM withdrawal w"
+        " AND NOT EXISTS (SELECT 1 FROM credential WHERE id = i.id AND consent = 1 AND consent_rev > i.rev))"
+        " SELECT key, rev, id FROM named UNION ALL SELECT key, rev, NULL FROM withdrawal w"
         " WHERE NOT EXISTS (SELECT 1 FROM credential WHERE key = w.key)"
-        " AND NOT EXISTS (SELECT 1 FROM withdrawn_id WHERE key = w.key AND rev = w.rev) ORDER BY 1, 2, 3"
+        " AND NOT EXISTS (SELECT 1 FROM named WHERE key = w.key AND rev = w.rev) ORDER BY 1, 2, 3"
     )
     return {
         "deleted": [dict(zip(DELETED_KEYS, row, strict=True)) for row in graves if row[3] in set(Why)],
