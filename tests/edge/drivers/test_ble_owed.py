@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lintel.edge.ble.words import Move
-from lintel.edge.drivers.ble_relock import Later, Owed
+from lintel.edge.drivers.ble_relock import PRESS_S, SEEN_S, Later, Owed
 from lintel.edge.model import Action, Outcome
 from lintel.edge.profiles.ble import BleSpec
 from tests.edge.drivers.ble_rig import order
@@ -108,7 +108,12 @@ def test_a_lock_that_is_held_need_not_be_told_so_again_until_something_speaks_ag
         assert owed.sure(1.0)
         return owed
 
-    assert not held().sure(601.0)
+    owed = held()
+    assert owed.sure(1.0 + SEEN_S - 1.0)
+    for minute in range(1, 11):
+        owed.saw("unlocked", 60.0 * minute - 1.0)
+        assert owed.sure(60.0 * minute - 0.5)
+    assert not owed.sure(601.0)  # however often it is seen
     against = {
         "locked": lambda o: o.saw("locked", 2.0),
         "jammed": lambda o: o.saw("jammed", 2.0),
@@ -122,6 +127,47 @@ def test_a_lock_that_is_held_need_not_be_told_so_again_until_something_speaks_ag
         owed = held()
         happens(owed)
         assert not owed.sure(3.0), why
+
+
+@pytest.mark.parametrize("spec", SURE)
+@pytest.mark.parametrize("seen", ["", "unknown", "unlocked"])
+def test_a_held_lock_that_nobody_looked_at_lately_is_told_again(spec, seen):
+    owed = Owed(spec, 3.0)
+    owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
+    if seen:
+        owed.saw(seen, SEEN_S - 1.0)
+    assert owed.sure(SEEN_S + 1.0) == (seen == "unlocked")
+
+
+def _owes(spec=SURE[1]):
+    owed = Owed(spec, 3.0)
+    owed.ended(order(seconds=3.0), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
+    return owed
+
+
+def test_a_lock_to_be_locked_that_is_given_no_turn_waits_like_an_order_before_long():
+    owed, now = _owes(), 3.0
+    while now < owed.presses_at(now):
+        owed.tried(owed.trying(now), now + 0.2, done=False, gave_way=True)
+        now += 0.25
+        assert now < 60.0
+    assert 3.0 + PRESS_S <= now < 3.5 + PRESS_S
+
+
+def test_a_lock_to_be_locked_that_was_dialled_in_vain_gives_way_again():
+    owed, now = _owes(), 3.0
+    for _ in range(20):
+        owed.tried(owed.trying(now), now + 20.0, done=False)
+        now = owed.later.at
+        assert now < owed.presses_at(now)
+
+
+def test_a_hold_to_be_renewed_gives_way_for_as_long_as_it_takes():
+    owed = Owed(SURE[0], 3.0)
+    owed.ended(order(Action.HOLD), owed.releases, 0.0, Outcome.EXECUTED, maybe=True)
+    now = owed.later.at
+    owed.tried(owed.trying(now), now, done=False, gave_way=True)
+    assert owed.presses_at(now + 100.0) > 1e9
 
 
 @pytest.mark.parametrize("spec", [BleSpec("nuki", locks_again="never"), BleSpec("nuki", locks_again="itself")])

@@ -23,8 +23,8 @@ LATE_S: Final = 9.5
 class Job:
     """An order that waits or is carried out. `dropped`: nobody waits for it any more, so nothing of it may leave.
 
-    `releases`: how many had been ordered when it was given. `renews`: the lock is held already. `limit` ends the work
-    on it.
+    `releases`: how many had been ordered when it was given. `renews`: the lock is known to stand held. `limit`
+    ends the work on it.
     """
 
     order: Order

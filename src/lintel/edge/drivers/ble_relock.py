@@ -32,24 +32,32 @@ LOOK_S: Final = 1.0
 
 SURE_S: Final = 600.0
 """A lock that is held, and was not seen otherwise since, is told so again only after so long (s)."""
+SEEN_S: Final = 120.0
+"""But it must have been seen open, or told so, within so long (s): two of the worker's looks, of which one may fail."""
+PRESS_S: Final = 5.0
+"""A lock that is to be locked gives way to orders of other locks for so long (s), then it takes its turn among them."""
 
 _OPEN: Final[tuple[LockWord, ...]] = ("unlocked", "unlocking", "unlatched", "unlatching")
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A move that has to follow. `at`: the next try; `since`: when it was due first; `why`: of the last failure."""
+    """A move that has to follow. `at`: the next try; `since`: when it was due first; `why`: of the last failure.
+
+    `waits`: since when it was given no turn, inf where it was not kept waiting.
+    """
 
     at: float
     move: Move
     since: float
     tries: int = 0
     why: str = ""
+    waits: float = math.inf
 
     def again(self, now: float, why: str = "") -> "Later":
         """The same after a try that failed, or may."""
         pause = min(LONGEST_S, AGAIN_S * 2.0 ** min(self.tries, 8))
-        return replace(self, at=now + pause, tries=self.tries + 1, why=why or self.why)
+        return replace(self, at=now + pause, tries=self.tries + 1, why=why or self.why, waits=math.inf)
 
 
 class Owed:
@@ -67,7 +75,7 @@ class Owed:
         self._new = self._told = False
         self._stays = self._ours or (self._itself and spec.dialect == "lintel-lock")
         """Whether it stays open when it is held: what has an auto lock of its own may not."""
-        self._sure_until = -math.inf
+        self._sure_until = self._seen_at = -math.inf
 
     # ---- what happens
 
@@ -80,6 +88,8 @@ class Owed:
         """How it stands. Only the first that is clear counts: later on, who unlocks it by hand wants it so."""
         if lock in ("locked", "locking", "jammed"):
             self._sure_until = -math.inf
+        elif lock in _OPEN:
+            self._seen_at = now
         if not self._new or lock not in ("locked", *_OPEN):
             return
         self._new = False
@@ -125,7 +135,7 @@ class Owed:
             self.held, self._told = True, False
             self.later = self._renewal(now)
             if self._stays and outcome is Outcome.EXECUTED:
-                self._sure_until = now + SURE_S
+                self._sure_until, self._seen_at = now + SURE_S, now
         elif self._ours and not self.held:
             self._lock(now + order.seconds)
 
@@ -145,7 +155,7 @@ class Owed:
 
     def sure(self, now: float) -> bool:
         """Whether it is held, and that need not be told it again."""
-        return self.held and now < self._sure_until
+        return self.held and now < min(self._sure_until, self._seen_at + SEEN_S)
 
     def due(self, now: float, *, released: bool) -> Later | float:
         """What is to be tried now, or when to ask again."""
@@ -161,8 +171,16 @@ class Owed:
     def trying(self, now: float) -> Later:
         """What is due is tried now; from here on the next try stands, whatever becomes of this one."""
         assert self.later is not None  # noqa: S101  it is due
-        self.later = self.later.again(now)
+        self.later = replace(self.later.again(now), waits=min(self.later.waits, now))
         return self.later
+
+    def presses_at(self, now: float) -> float:
+        """When what is due now gives way to orders of other locks no more: kept waiting, it would else wait for ever.
+
+        Never where it is not to be locked. One that was dialled in vain had its turn, and gives way again.
+        """
+        planned = self.later
+        return math.inf if planned is None or planned.move is not Move.LOCK else min(planned.waits, now) + PRESS_S
 
     def tried(self, tried: Later, now: float, *, done: bool, gave_way: bool = False, why: str = "") -> str:
         """What became of it; an order may have changed meanwhile what is owed. What is to be told, "" for nothing.

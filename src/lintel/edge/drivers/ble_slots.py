@@ -2,7 +2,8 @@
 
 Where there is a slot for every lock, each keeps its own. Else need decides (`Ticket.need`), and among equals the lock
 goes first that was served longest ago. For an order an idle connection is given up, then one at background work.
-Background work leaves one slot free, so that an order need only dial, and dials alone.
+Background work leaves one slot free, so that an order need only dial, and dials alone. A lock that waited too long to
+be locked again asks like an order.
 """
 
 import asyncio
@@ -74,7 +75,7 @@ class Slots:
             ticket.granted = None
 
     def urge(self, ticket: Ticket, *, renews: bool = False) -> None:
-        """An order waits at this lock, whatever it waits for. `renews`: nothing but a hold that it had already."""
+        """An order waits at this lock, whatever it waits for. `renews`: nothing but a hold in which it stands."""
         ticket.ordered, ticket.renews = True, renews
         self._turn()
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 IDLE_S: Final = 10.0
 """A connection that nobody else needs is kept for so long after an order (s)."""
 LOOK_S: Final = 60.0
-"""How often the state of a connected lock is read, and of one that is held (s): who locks it by hand is noticed."""
+"""How often a connected lock is read, and as far as orders leave room a held one (s); see `ble_relock.SEEN_S`."""
 BUG_S: Final = 5.0
 """A lock with which something unexpected went wrong is left alone in the background for so long (s)."""
 LISTEN_S: Final = 1.0
@@ -61,7 +61,7 @@ class Worker:
         self._inlet: Inlet | None = None
         self._jobs = Jobs(slots, self._session.ticket)
         self._wake = asyncio.Event()
-        self._background = Background(self._turning)
+        self._background = Background(self._turning, lambda: self._session.ticket.held)
         self._owed_command: Command | None = None
         self._leave = self._told_unpaired = False
         self._look_at = self._prepare_at = -math.inf
@@ -98,7 +98,7 @@ class Worker:
         hold = order.action is Action.HOLD
         if hold and self._owed.sure(self._now()) and self._session.talk is None and not self._jobs.asked():
             return Outcome.EXECUTED  # one that is asked to hold all the time leaves the connections to the others
-        job = Job(order, self._owed.releases, renews=hold and self._owed.held)
+        job = Job(order, self._owed.releases, renews=hold and self._owed.sure(self._now()))
         self._jobs.add(job)
         self._stir()
         try:
@@ -191,7 +191,10 @@ class Worker:
         if isinstance(due, float):
             return due
         reached = self._ready() and (self._session.near or self._session.talk is not None)
-        return self._quietly(self._again) if reached else now + LISTEN_S
+        if not reached:
+            return now + LISTEN_S
+        at = self._owed.presses_at(now)
+        return (lambda: self._again(urgent=True)) if now >= at else self._quietly(self._again, at - now)
 
     def _due_care(self, now: float) -> Work | float:
         """Keep a connection, or visit now and then."""
@@ -208,11 +211,11 @@ class Worker:
             return self._quietly(self._prepare) if now >= self._prepare_at else min(self._look_at, self._prepare_at)
         return self._hang_up if now >= self._idle_until else min(self._look_at, self._idle_until)
 
-    def _quietly(self, work: Work) -> Work:
+    def _quietly(self, work: Work, patience: float = math.inf) -> Work:
         """Background work, which is broken off where an order of another lock needs its connection."""
 
         async def run() -> None:
-            if not await self._background.run(work):
+            if not await self._background.run(work, patience):
                 await self._hang_up()
 
         return run
@@ -269,12 +272,13 @@ class Worker:
             self._look_at = min(self._look_at, self._now() + LOOK_S)
         job.answer(outcome)
 
-    async def _again(self) -> None:
-        """What is owed to the lock, which gives way to orders, also of other locks, and to fire."""
+    async def _again(self, *, urgent: bool = False) -> None:
+        """What is owed to the lock, which gives way to orders, of other locks for a time only, and to fire."""
         now, ticket = self._now(), self._session.ticket
         owed, ticket.owes = self._owed.trying(now), True
+        name, until = f"{self.device.id} {now}", now + TRIES_S
         try:
-            outcome, moved = await self._move(f"{self.device.id} {now}", owed.move, HELD_S, now + TRIES_S)
+            outcome, moved = await self._move(name, owed.move, HELD_S, until, urgent=urgent)
         except asyncio.CancelledError:
             if self._owed_command is None or not self._owed_command.handed:
                 self._tell(self._owed.tried(owed, self._now(), done=False, gave_way=True))
@@ -288,7 +292,7 @@ class Worker:
         return self._context.released(self.device.id)
 
     async def _move(
-        self, name: str, move: Move, hold: float, deadline: float, *, job: Job | None = None
+        self, name: str, move: Move, hold: float, deadline: float, *, job: Job | None = None, urgent: bool = True
     ) -> tuple[Outcome, Moved]:
         if (pause := self._moved_at + PAUSE_S - self._now()) > 0:
             await asyncio.sleep(pause)
@@ -304,7 +308,7 @@ class Worker:
             self._owed_command = made
         else:
             job.command = made
-        outcome, moved = await carry_out(self._session, made, deadline, urgent=job is not None)
+        outcome, moved = await carry_out(self._session, made, deadline, urgent=urgent)
         self._moved_at = self._now()
         self._idle_until, self._prepare_at = self._moved_at + IDLE_S, -math.inf
         if moved.seen is not None:
