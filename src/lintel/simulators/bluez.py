@@ -51,7 +51,7 @@ async def bus(folder: Path) -> AsyncIterator[str]:
     )  # fmt: skip
     try:
         async with asyncio.timeout(STARTED_S):
-            while not path.exists():
+            while not await _listens(path):
                 if process.returncode is not None:
                     raise SimulatorError(f"dbus-daemon ended with {process.returncode}")
                 await asyncio.sleep(0.01)
@@ -60,6 +60,18 @@ async def bus(folder: Path) -> AsyncIterator[str]:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+
+
+async def _listens(path: Path) -> bool:
+    """Whether somebody takes connections there: the socket is bound, and seen, before it listens."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
 
 
 class BlueZ:
