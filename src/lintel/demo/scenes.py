@@ -1,10 +1,12 @@
 """The script: who comes to which door, and what must happen. Each scene states its expectation before it acts."""
 
 import asyncio
+import contextlib
+import math
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import qrcode
@@ -46,6 +48,10 @@ def _paper(world: World, door: DoorSpec, token: str, name: str) -> str:
     return draw(token, world.site.folder / f"{door.id}-{name}.png")
 
 
+ONE_CARD = 1.6
+"""Seconds after which a card at an OSDP reader is another presentation, not the same one still."""
+
+
 def _someone(world: World, door: DoorSpec, rng: random.Random) -> Resident:
     return rng.choice([r for r in world.site.residents if door.group in r.groups])
 
@@ -54,6 +60,15 @@ def _one_scan(door: DoorSpec) -> float:
     """Seconds after which the reader of a door takes the same code for another scan."""
     spec = builtin()[door.reader[1]].spec if door.reader else None
     return spec.duplicate_ms / 1000 + 0.1 if isinstance(spec, SerialSpec) else 0.0
+
+
+@contextlib.asynccontextmanager
+async def _apart(world: World, door: DoorSpec, shown: object, seconds: float) -> AsyncIterator[None]:
+    """The same code or card comes to a door after so many seconds, or its reader takes both for one."""
+    left = world.shown.get((door.id, shown), -math.inf) + seconds - time.monotonic()
+    await asyncio.sleep(max(0.0, left))
+    yield
+    world.shown[door.id, shown] = time.monotonic()
 
 
 async def resident_by_face(world: World, door: DoorSpec, rng: random.Random) -> None:
@@ -65,13 +80,15 @@ async def resident_by_face(world: World, door: DoorSpec, rng: random.Random) -> 
 async def resident_by_code(world: World, door: DoorSpec, rng: random.Random) -> None:
     """A resident shows the code of the app."""
     person = _someone(world, door, rng)
-    await world.scan(door, person.name, "granted", text=person.qr)
+    async with _apart(world, door, person.qr, _one_scan(door)):
+        await world.scan(door, person.name, "granted", text=person.qr)
 
 
 async def resident_by_card(world: World, door: DoorSpec, rng: random.Random) -> None:
     """A resident holds a card before the OSDP reader; a Bluetooth lock opens."""
     person = _someone(world, door, rng)
-    await world.card(door, person.name, "granted", person.card)
+    async with _apart(world, door, person.card, ONE_CARD):
+        await world.card(door, person.name, "granted", person.card)
 
 
 async def unknown_card(world: World, door: DoorSpec, rng: random.Random) -> None:
@@ -81,7 +98,8 @@ async def unknown_card(world: World, door: DoorSpec, rng: random.Random) -> None
 
 async def revoked_card(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001
     """A card that was withdrawn."""
-    await world.card(door, "revoked card 已注销卡", "revoked", world.site.revoked.card)
+    async with _apart(world, door, world.site.revoked.card, ONE_CARD):
+        await world.card(door, "revoked card 已注销卡", "revoked", world.site.revoked.card)
 
 
 async def visitor_once(world: World, door: DoorSpec, rng: random.Random) -> None:  # noqa: ARG001  a scene's shape

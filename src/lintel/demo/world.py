@@ -52,6 +52,8 @@ class World:
     notices: Counter[str] = field(default_factory=Counter)
     _noticed: asyncio.Condition = field(default_factory=asyncio.Condition)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    shown: dict[tuple[str, object], float] = field(default_factory=dict)
+    """When a code or card was last at a door (monotonic seconds)."""
 
     async def watch(self) -> None:
         """Follow the gateway's feed until it ends."""
