@@ -48,8 +48,8 @@ def _paper(world: World, door: DoorSpec, token: str, name: str) -> str:
     return draw(token, world.site.folder / f"{door.id}-{name}.png")
 
 
-ONE_CARD = 1.6
-"""Seconds after which a card at an OSDP reader is another presentation, not the same one still."""
+ONE_CARD = 3.0
+"""Seconds after which a card at an OSDP reader is another presentation: 1.5 s from the commit of the one before."""
 
 
 def _someone(world: World, door: DoorSpec, rng: random.Random) -> Resident:
