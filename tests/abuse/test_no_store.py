@@ -110,14 +110,16 @@ def test_control_a_build_that_forgets_the_lockdown_is_found(tmp_path, monkeypatc
     scene(body, tmp_path, monkeypatch, before=no_database_at_the_start)
 
 
+async def locked_down_before(monkeypatch, site):
+    """A lockdown is stored, and then there is no store."""
+    store = Store.open(site.state, state_key(site.state))
+    assert await store.allowlist.set_lockdown({"public"}, on=True)
+    await store.close()
+    await no_store_for_now(site, monkeypatch)
+
+
 def test_a_lockdown_that_was_lifted_without_a_store_is_lifted_with_it(tmp_path, monkeypatch):
     """It was stored before; who ordered one and lifted it again has lifted it."""
-
-    async def before(site):
-        store = Store.open(site.state, state_key(site.state))
-        assert await store.allowlist.set_lockdown({"public"}, on=True)
-        await store.close()
-        await no_store_for_now(site, monkeypatch)
 
     async def body(site):
         for on in (True, False):
@@ -127,22 +129,16 @@ def test_a_lockdown_that_was_lifted_without_a_store_is_lifted_with_it(tmp_path, 
         assert site.running.store.allowlist.site().lockdown == frozenset()
         assert await site.present("r1") == "granted"
 
-    scene(body, tmp_path, monkeypatch, before=before)
+    scene(body, tmp_path, monkeypatch, before=partial(locked_down_before, monkeypatch))
 
 
 def test_control_a_lockdown_that_nobody_lifts_is_there_with_the_store(tmp_path, monkeypatch):
-    async def before(site):
-        store = Store.open(site.state, state_key(site.state))
-        assert await store.allowlist.set_lockdown({"public"}, on=True)
-        await store.close()
-        await no_store_for_now(site, monkeypatch)
-
     async def body(site):
         site.let_in()
         await begun_again(site)
         assert await site.present("r1") == "lockdown"
 
-    scene(body, tmp_path, monkeypatch, before=before)
+    scene(body, tmp_path, monkeypatch, before=partial(locked_down_before, monkeypatch))
 
 
 async def no_store_for_now(site, monkeypatch):
