@@ -95,10 +95,10 @@ class Worker:
             return self._install(order)
         if not self._ready():
             return Outcome.NOT_SENT
-        hold = order.action is Action.HOLD
-        if hold and self._owed.sure(self._now()) and self._session.talk is None and not self._jobs.asked():
+        renews = order.action is Action.HOLD and self._owed.sure(self._now())
+        if renews and self._session.talk is None and not self._jobs.asked():
             return Outcome.EXECUTED  # one that is asked to hold all the time leaves the connections to the others
-        job = Job(order, self._owed.releases, renews=hold and self._owed.sure(self._now()))
+        job = Job(order, self._owed.releases, renews=renews)
         self._jobs.add(job)
         self._stir()
         try:
